@@ -1,0 +1,18 @@
+/* mask: the secrets that must not be seen. Immutable and counted, so a run keeps the set it started with until it asks
+ * for the newer one. Applied to the whole text before it is cut, saved or sent. */
+#pragma once
+#include "base/buf.h"
+
+#define MASK_TEXT "<secret-hidden>" /* marker: clients and users look for it */
+#define MASK_VALUE_MIN 4            /* shorter values would hide ordinary text; documented */
+
+struct mask;
+
+struct mask *mask_new(const struct str *names, const struct str *values, size_t n); /* copies */
+struct mask *mask_ref(struct mask *m);
+void mask_unref(struct mask *m);                        /* overwrites the values when it is the last */
+bool mask_apply(const struct mask *m, struct str text, struct buf *out); /* adds the masked text; false if nothing hit */
+size_t mask_longest(const struct mask *m);              /* bytes */
+size_t mask_count(const struct mask *m);
+struct str mask_name(const struct mask *m, size_t i);
+struct str mask_value(const struct mask *m, size_t i);

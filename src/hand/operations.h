@@ -1,0 +1,26 @@
+/* operations: the functions that begin a call, one per row of the table in main.c. Each is called once with a fresh
+ * call whose `fields` are well-formed (every length fits; nothing more is known about them) and must lead, at once or
+ * later, to exactly one call_done or call_fail. */
+#pragma once
+#include "hand/call.h"
+
+/* terminal.c */
+void terminal_start(struct call *c);           /* OP_TERMINAL */
+void terminal_close_start(struct call *c);     /* OP_TERMINAL_CLOSE */
+void terminal_interrupt_start(struct call *c); /* OP_TERMINAL_INTERRUPT */
+
+/* edit.c */
+void edit_start(struct call *c); /* OP_EDIT */
+
+/* spawn.c */
+void spawn_start(struct call *c); /* OP_SPAWN */
+
+/* prepare.c */
+void prepare_start(struct call *c); /* OP_PREPARE */
+
+/* files.c */
+void file_read_start(struct call *c);  /* OP_FILE_READ */
+void file_write_start(struct call *c); /* OP_FILE_WRITE */
+void file_stat_start(struct call *c);  /* OP_FILE_STAT */
+void dir_make_start(struct call *c);   /* OP_DIR_MAKE */
+void dir_list_start(struct call *c);   /* OP_DIR_LIST */
