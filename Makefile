@@ -1,0 +1,65 @@
+# A thin front for meson; every target is one script that can also be called by itself.
+PREFIX ?= /usr/local
+export TASK
+
+.PHONY: help deps deps-build build run test bench asan tsan fuzz format lint clean install
+
+help:
+	@echo 'make deps      install what building, testing and measuring need (Debian, Ubuntu; root or sudo)'
+	@echo 'make build     build into build/ (installs nothing)'
+	@echo 'make run       install what building needs, build, start the server and play the demonstration;'
+	@echo "               TASK='...' with LLM_API_KEY and LLM_MODEL set: run that task with that model instead"
+	@echo 'make test      install, build, run every test'
+	@echo 'make bench     install, build, measure'
+	@echo 'make asan      the unit tests under AddressSanitizer and UBSan (tsan: ThreadSanitizer)'
+	@echo 'make fuzz      each fuzz target for SECONDS=30'
+	@echo 'make lint      clang-format, clang-tidy, cppcheck, the layers'
+	@echo 'make format    let clang-format rewrite the sources'
+	@echo 'make install   into PREFIX=/usr/local (DESTDIR is honoured)'
+	@echo 'make clean     remove build/'
+
+deps:
+	@scripts/deps all
+
+# What a user of the server needs, without the compilers and tools of the tests.
+deps-build:
+	@scripts/deps build
+
+build:
+	@scripts/build build
+
+run: deps-build
+	@scripts/build build
+	@scripts/run
+
+test: deps
+	@scripts/build build
+	@scripts/test
+
+bench: deps
+	@scripts/build build
+	@scripts/bench
+
+asan: deps
+	@scripts/sanitize address
+
+tsan: deps
+	@scripts/sanitize thread
+
+fuzz: deps
+	@scripts/fuzz $(or $(SECONDS),30)
+
+format:
+	@scripts/lint --fix format
+
+lint: deps
+	@scripts/build build
+	@scripts/lint
+
+install:
+	@scripts/build build
+	meson configure build --prefix "$(PREFIX)"
+	meson install -C build --strip
+
+clean:
+	rm -rf build

@@ -1,0 +1,145 @@
+/* load: a conversation's state out of the store. Worker. */
+#include "conversation/load.h"
+
+/* Id and time of one stored event; false with no error when `seq` is -1. */
+static bool read_one(struct conversations *s, int64_t number, int64_t seq, struct arena *arena,
+                     struct store_item *item, struct err **e)
+{
+    struct store_item *items;
+    size_t n = 0;
+    if (!store_read(s->config.store, number, (uint32_t)seq, (uint32_t)seq + 1, 1, false, arena, &items, &n,
+                    e))
+        return false;
+    if (n != 1)
+        return err_set(e, ERR_INTERNAL, "event %lld of conversation %lld is missing", (long long)seq,
+                       (long long)number);
+    *item = items[0];
+    return true;
+}
+
+struct state *load_state(struct conversations *s, const struct store_row *row, struct err **e)
+{
+    autoarena arena = arena_new();
+    struct state *state = state_new();
+    struct store_usage_sum *sums;
+    size_t n = 0;
+    struct store_item item;
+    state->id = row->id;
+    state->status = (enum status)row->status;
+    state->next_seq = row->next_seq;
+    state->branch = row->branch;
+    state->leaf_seq = row->leaf_seq;
+    state->created_us = row->created_us;
+    state->updated_us = row->updated_us;
+    bool ok = store_usage_sums(s->config.store, row->number, arena, &sums, &n, e);
+    if (ok)
+        state->stats = stats_from_sums(sums, n);
+    ok = ok && (state->doc = doc_load(row->state, row->title, e));
+    ok = ok && (state->config = config_load(row->config, s->config.secrets, s->config.env, e));
+    if (ok && row->leaf_seq >= 0 && (ok = read_one(s, row->number, row->leaf_seq, arena, &item, e)))
+        state->leaf = item.id;
+    if (ok && row->next_seq > 0 &&
+        (ok = read_one(s, row->number, (int64_t)row->next_seq - 1, arena, &item, e)))
+        state->last_us = item.time_us;
+    if (ok)
+        return state;
+    state_unref(state);
+    return NULL;
+}
+
+bool conversations_number(struct conversations *s, const struct uuid *id, int64_t *number, struct err **e)
+{
+    struct conversation *c = conversations_peek(s, id);
+    if (c) {
+        *number = c->number;
+        conversation_unref(c);
+        return true;
+    }
+    autoarena arena = arena_new();
+    struct store_row row;
+    if (!store_get(s->config.store, id, arena, &row, e))
+        return false;
+    *number = row.number;
+    return true;
+}
+
+static struct bytes *info_bytes(struct conversations *s, const struct state *state, bool with_skills)
+{
+    autobuf out = {0};
+    state_write_info(state, s->config.conversations_path, with_skills, &out);
+    return bytes_take(&out);
+}
+
+static struct bytes *row_info(struct conversations *s, const struct store_row *row, bool with_skills,
+                              struct err **e)
+{
+    struct state *state = load_state(s, row, e);
+    if (!state)
+        return NULL;
+    struct bytes *info = info_bytes(s, state, with_skills);
+    state_unref(state);
+    return info;
+}
+
+struct bytes *conversation_info(struct conversation *c)
+{
+    struct bytes *info = NULL;
+    WITH_LOCK(&c->snapshot_lock)
+    {
+        if (!c->info)
+            c->info = info_bytes(c->service, c->committed, false);
+        info = bytes_ref(c->info);
+    }
+    return info;
+}
+
+struct bytes *conversations_info(struct conversations *s, const struct uuid *id, bool with_skills,
+                                 struct err **e)
+{
+    struct conversation *c = conversations_peek(s, id);
+    if (c) {
+        struct bytes *info;
+        if (with_skills) {
+            struct state *state = committed_get(c);
+            info = info_bytes(s, state, true);
+            state_unref(state);
+        } else {
+            info = conversation_info(c);
+        }
+        conversation_unref(c);
+        return info;
+    }
+    autoarena arena = arena_new();
+    struct store_row row;
+    return store_get(s->config.store, id, arena, &row, e) ? row_info(s, &row, with_skills, e) : NULL;
+}
+
+bool conversations_search(struct conversations *s, enum status status, enum store_order order,
+                          const struct uuid *from, size_t limit, struct bytes **infos, size_t *n,
+                          struct uuid *next, bool *more, struct err **e)
+{
+    struct store_list query = {
+        .kind = STORE_CONVERSATION,
+        .status = status ? (int)status : -1,
+        .order = order,
+        .from = from,
+        .limit = limit,
+    };
+    autoarena arena = arena_new();
+    struct store_row *rows;
+    size_t count;
+    *n = 0;
+    if (!store_list(s->config.store, &query, arena, &rows, &count, next, more, e))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        struct bytes *info = row_info(s, &rows[i], false, NULL);
+        if (info) /* a damaged one does not take the page with it */
+            infos[(*n)++] = info;
+    }
+    return true;
+}
+
+bool conversations_count(struct conversations *s, enum status status, int64_t *count, struct err **e)
+{
+    return store_count(s->config.store, STORE_CONVERSATION, status ? (int)status : -1, count, e);
+}

@@ -1,0 +1,163 @@
+/* repair: outside a step, an action without a result exists on the active path only while the status is
+ * `waiting_for_confirmation`. What breaks this (a crash, a failed commit) is mended by appending, never by running a tool
+ * again. `open_from`, written in the commit that opens a batch, says where to look, so that nothing is scanned. */
+#include "conversation/internal.h"
+
+void draft_list_deinit(draft_list *l)
+{
+    for (size_t i = 0; i < l->n; i++)
+        event_draft_deinit(&l->at[i]);
+    vec_deinit(l);
+}
+
+/* What a model or a person reads about a call that has no result. */
+static struct str end_text(enum open_end how)
+{
+    switch (how) {
+    case OPEN_CRASHED:
+        return STR(
+            "The server was restarted while this tool call was in progress (perhaps it ran out of memory or was "
+            "killed). The call did not complete; parts of it may have taken effect. It was not run again.");
+    case OPEN_INTERRUPTED:
+        return STR(
+            "This tool call was interrupted before it completed, and the conversation was paused. Parts of it "
+            "may have taken effect.");
+    case OPEN_FAILED:
+        return STR("This tool call has no result: the run ended in an error before it could be recorded.");
+    case OPEN_REJECTED: break;
+    }
+    return STR_NONE;
+}
+
+struct open_action {
+    struct uuid id;
+    struct str tool_name, call_id;
+    bool closed;
+};
+typedef VEC(struct open_action) action_list;
+
+/* AgentErrorEvent names the call, not the action: within one open batch the last open one with that call id is meant. */
+static void close_action(action_list *open, const struct json_value *event)
+{
+    struct uuid id;
+    bool by_id = uuid_parse(json_get_str(event, "action_id"), &id);
+    struct str call = json_get_str(event, "tool_call_id");
+    for (size_t i = 0; i < open->n; i++) {
+        struct open_action *a = &open->at[i];
+        if (!a->closed && (by_id ? uuid_eq(&a->id, &id) : str_eq(a->call_id, call))) {
+            a->closed = true;
+            return;
+        }
+    }
+}
+
+static void note_event(action_list *open, struct arena *arena, enum event_kind kind, struct str text)
+{
+    if (kind != EVENT_ACTION && kind != EVENT_OBSERVATION && kind != EVENT_AGENT_ERROR &&
+        kind != EVENT_USER_REJECT)
+        return;
+    autojson doc = json_parse_trusted(text, NULL);
+    const struct json_value *event = json_root(doc);
+    if (kind != EVENT_ACTION) {
+        close_action(open, event);
+        return;
+    }
+    if (json_is_null(json_get(event, "action")))
+        return;
+    struct open_action a = {
+        .tool_name = arena_str(arena, json_get_str(event, "tool_name")),
+        .call_id = arena_str(arena, json_get_str(event, "tool_call_id")),
+    };
+    uuid_parse(json_get_str(event, "id"), &a.id);
+    vec_push(open, a);
+}
+
+static bool read_open(struct conversation *c, int64_t from, uint32_t to, struct arena *arena,
+                      action_list *open, struct err **e)
+{
+    uint32_t at = (uint32_t)from;
+    while (at < to) {
+        autoarena page = arena_new();
+        struct store_item *items;
+        size_t n;
+        if (!store_read(c->service->config.store, c->number, at, to, STORE_LIST_MAX, true, page, &items, &n,
+                        e))
+            return false;
+        if (n == 0)
+            break;
+        for (size_t i = 0; i < n; i++)
+            note_event(open, arena, (enum event_kind)items[i].kind, items[i].json);
+        at = items[n - 1].seq + 1;
+    }
+    return true;
+}
+
+bool open_actions_end(struct conversation *c, enum open_end how, struct str reason, draft_list *drafts,
+                      struct err **e)
+{
+    struct state *s = committed_get(c);
+    int64_t from = s->doc->open_from;
+    uint32_t to = s->next_seq;
+    state_unref(s);
+    if (from < 0)
+        return true;
+    autoarena arena = arena_new();
+    action_list open = {0};
+    bool ok = read_open(c, from, to, arena, &open, e);
+    for (size_t i = 0; ok && i < open.n; i++) {
+        const struct open_action *a = &open.at[i];
+        if (a->closed)
+            continue;
+        struct event_draft d;
+        if (how == OPEN_REJECTED) {
+            event_draft_init(&d, EVENT_USER_REJECT, SOURCE_ENVIRONMENT);
+            event_reject_body(&d, a->tool_name, a->call_id, &a->id, reason, "user");
+        } else {
+            event_draft_init(&d, EVENT_AGENT_ERROR, SOURCE_AGENT);
+            event_agent_error_body(&d, a->tool_name, a->call_id, end_text(how), "internal");
+        }
+        vec_push(drafts, d);
+    }
+    vec_deinit(&open);
+    return ok;
+}
+
+static bool is_sound(const struct conversation *c)
+{
+    const struct state *s = c->pending;
+    if (c->run)
+        return true;
+    return s->status != STATUS_RUNNING &&
+           (s->doc->open_from < 0 || s->status == STATUS_WAITING_FOR_CONFIRMATION);
+}
+
+bool conversation_ensure_sound(struct conversation *c, struct err **e)
+{
+    if (atomic_load(&c->service->closing))
+        return err_set(e, ERR_BUSY, "the server is shutting down");
+    bool sound = false;
+    uint32_t seq = 0;
+    WITH_LOCK(&c->lock)
+    {
+        sound = is_sound(c);
+        seq = c->pending->next_seq;
+    }
+    if (sound)
+        return true;
+    draft_list drafts = {0};
+    bool ok = open_actions_end(c, OPEN_CRASHED, STR_NONE, &drafts, e);
+    if (ok)
+        WITH_LOCK(&c->lock)
+    if (!is_sound(c) && c->pending->next_seq == seq) {
+        struct state *next = state_copy(c->pending);
+        struct doc *doc = doc_copy(next->doc);
+        doc->open_from = -1;
+        state_set_doc(next, doc);
+        if (next->status == STATUS_RUNNING)
+            next->status = STATUS_ERROR;
+        ok = append_locked(c, drafts.at, drafts.n, next, NULL, NULL, NULL, e);
+        drafts.n = ok ? 0 : drafts.n;
+    }
+    draft_list_deinit(&drafts);
+    return ok;
+}
