@@ -6,6 +6,7 @@
 #include "agent/event.h"
 #include "agent/mask.h"
 #include "agent/view.h"
+#include "json/schema.h"
 #include "llm/llm.h"
 #include "workspace/hand.h"
 

@@ -24,4 +24,7 @@ void keeper_signal(struct keeper *k, int signal); /* to the first process's grou
 /* Ends the whole tree: SIGTERM (SIGHUP for a terminal) to all, SIGKILL after `grace_ms`; then `done` (may be NULL) on
  * the loop. The keeper is gone afterwards; on_exit does not come any more. */
 void keeper_end(struct keeper *k, unsigned grace_ms, void (*done)(void *arg), void *arg);
+/* Gives the keeper up without ending its tree, which lives until it is empty or the hand ends. on_exit does not come any
+ * more. */
+void keeper_release(struct keeper *k);
 bool keeper_alone(const struct keeper *k); /* nothing but the first process lives in the tree */

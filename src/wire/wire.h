@@ -56,7 +56,18 @@ enum wire_type {
 /* Streams of a call. */
 enum wire_stream { WIRE_STDIN = 0, WIRE_STDOUT = 1, WIRE_STDERR = 2 };
 
-/* What a call asks for (field F_OP). */
+/* What a call asks for (field F_OP). Paths of the file operations are F_PATH, relative to F_CWD or, when given, beneath
+ * F_ROOT; the mind adds its hand's working directory as F_CWD where the caller gives none. Every RESULT has F_STATUS;
+ * one that is not WIRE_OK has F_MESSAGE.
+ *   SPAWN       F_COMMAND (under /bin/sh -c) or F_ARG…, F_CWD, F_ENV…, F_INPUT 0: no stdin, F_TIMEOUT_MS. NOTE: F_PID.
+ *               RESULT: F_EXIT_CODE; past its timeout WIRE_TIMEOUT and -1. What stays in the background lives on.
+ *   FILE_READ   F_OFFSET, F_LIMIT. NOTE before the data: F_KIND, F_SIZE, F_MODE, F_MTIME_US. RESULT: F_TRUNCATED 1 if
+ *               more than F_LIMIT bytes were there.
+ *   FILE_WRITE  F_MODE of a new file, F_LIMIT: most bytes. Makes missing directories. RESULT: F_SIZE.
+ *   FILE_STAT   RESULT: F_KIND, F_SIZE, F_MODE, F_MTIME_US of what the path leads to.
+ *   DIR_LIST    F_LIMIT. RESULT: F_ITEM…, each itself fields: F_NAME and those of FILE_STAT (links not followed), by
+ *               name; F_TRUNCATED.
+ *   PREPARE     F_CWD, F_GIT_INIT. RESULT: F_CWD (links resolved), F_USER, F_HOST, F_PYTHON, F_PID of the hand. */
 enum wire_op {
     OP_TERMINAL = 1, /* run or continue in a named terminal */
     OP_TERMINAL_CLOSE,

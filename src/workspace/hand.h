@@ -20,9 +20,9 @@ struct hands;
 
 /* How hands are started. `program` is the path of the hand binary. */
 struct hands_config {
-    const char *program;         /* copied */
-    uint64_t idle_ms;            /* a hand with nothing but its shells ends after this long; 0: never */
-    const char *const *env;      /* NAME=value pairs for what hands start, NULL-terminated, may be NULL; copied */
+    const char *program;    /* copied */
+    uint64_t idle_ms;       /* a hand with nothing but its shells ends after this long; 0: never */
+    const char *const *env; /* NAME=value pairs for what hands start, NULL-terminated, may be NULL; copied */
 };
 
 struct hands *hands_new(struct loop *loop, const struct hands_config *config, struct err **e);
@@ -40,12 +40,14 @@ struct hand_spec {
 
 struct hand_call;
 
-/* The end of a call: exactly one of `e` (transport: ERR_GONE, ERR_BUSY, ERR_TIMEOUT, ERR_CANCELLED) and `fields` (the
- * RESULT, valid during the callback) is set. */
+/* The end of a call: exactly one of `e` (transport: ERR_GONE, ERR_BUSY, ERR_TIMEOUT, ERR_CANCELLED, ERR_NOT_FOUND for a
+ * hand program that is missing, ERR_TOO_LARGE for fields over WIRE_MESSAGE_MAX) and `fields` (the RESULT, valid during
+ * the callback) is set. `on_done` comes exactly once, always later on the loop thread, also after hands_close. */
 struct hand_callbacks {
-    void (*on_data)(void *arg, enum wire_stream stream, struct str data); /* NULL: data is counted and dropped */
-    void (*on_end)(void *arg, enum wire_stream stream);                   /* may be NULL */
-    void (*on_note)(void *arg, struct str fields);                        /* may be NULL */
+    void (*on_data)(void *arg, enum wire_stream stream,
+                    struct str data);                   /* NULL: data is counted and dropped */
+    void (*on_end)(void *arg, enum wire_stream stream); /* may be NULL */
+    void (*on_note)(void *arg, struct str fields);      /* may be NULL */
     void (*on_done)(void *arg, struct str fields, const struct err *e);
     void (*on_writable)(void *arg, size_t credit); /* stdin may be sent again; may be NULL */
 };
@@ -53,13 +55,15 @@ struct hand_callbacks {
 /* A call's number; 0 is none. Numbers are never reused, so a late use is harmless. */
 #define HAND_CALL_NONE 0
 
-/* Starts `op` with the given fields (without F_OP; moved in and emptied). `timeout_ms` (0: none) bounds the whole call
+/* Starts `op` with the given fields (without F_OP and F_TOKEN; moved in and emptied; the hand's working directory is
+ * added as F_CWD if there is none). `callbacks` must live as long as the call. `timeout_ms` (0: none) bounds the whole call
  * on the mind's side; past it the call is cancelled and ends with ERR_TIMEOUT. With `auto_credit` data received is
  * acknowledged at once; otherwise the receiver grants credit with hand_credit. */
 uint64_t hand_call(struct hands *h, const struct hand_spec *hand, enum wire_op op, struct buf *fields,
-                       uint64_t timeout_ms, bool auto_credit, const struct hand_callbacks *callbacks, void *arg);
+                   uint64_t timeout_ms, bool auto_credit, const struct hand_callbacks *callbacks, void *arg);
 void hand_credit(struct hands *h, uint64_t call, enum wire_stream stream, uint32_t bytes);
-void hand_send(struct hands *h, uint64_t call, struct buf *data); /* stdin; moved in; buffered ≤ 1 MiB then dropped call */
+void hand_send(struct hands *h, uint64_t call,
+               struct buf *data); /* stdin; moved in; buffered ≤ 1 MiB then dropped call */
 void hand_send_end(struct hands *h, uint64_t call);
 void hand_cancel(struct hands *h, uint64_t call);
 /* Ends the hand itself (delete of its last conversation). */
@@ -69,8 +73,8 @@ void hand_end(struct hands *h, const struct uuid *id);
  * `*data` (may be NULL) what came on stdout, at most `data_max` bytes (more: ERR_TOO_LARGE). A cancelled mailbox
  * cancels the call (and sends OP_TERMINAL_INTERRUPT for a terminal) and gives ERR_CANCELLED within 1 s. */
 bool hand_call_wait(struct hands *h, const struct hand_spec *hand, enum wire_op op, struct buf *fields,
-                    uint64_t timeout_ms, struct mailbox *mailbox, struct buf *result, struct buf *data, size_t data_max,
-                    struct err **e);
+                    uint64_t timeout_ms, struct mailbox *mailbox, struct buf *result, struct buf *data,
+                    size_t data_max, struct err **e);
 
 /* For tests and /server_info. Loop thread. */
 size_t hands_count(const struct hands *h);

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """A model's server in the shape of OpenAI's chat completions, for tests: answers by script, misbehaves on request.
 
-    openai_server.py [--port N] [--unix PATH] [--key KEY] [--until-eof]
+    openai_server.py [--port N] [--unix PATH] [--tls PEM] [--key KEY] [--until-eof]
 
-The first line of its output is the port (0 with --unix alone). --key: other keys get 401. --until-eof: ends when its
+The first line of its output is the port (0 with --unix alone). --tls: a file with key and certificate. --key: other keys get 401. --until-eof: ends when its
 standard input does, so that a killed test leaves no server behind.
 
 Served: POST /v1/chat/completions (also without /v1), streamed and whole; GET /v1/models.
@@ -44,6 +44,7 @@ import gzip
 import json
 import os
 import socket
+import ssl
 import struct
 import sys
 import time
@@ -412,6 +413,7 @@ async def main():
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--unix")
+    parser.add_argument("--tls")
     parser.add_argument("--key")
     parser.add_argument("--until-eof", action="store_true")
     args = parser.parse_args()
@@ -419,9 +421,15 @@ async def main():
     if args.unix:
         await asyncio.start_unix_server(server.connected, args.unix, limit=HEAD_MAX)
     else:
-        listener = await asyncio.start_server(server.connected, args.host, args.port, limit=HEAD_MAX, backlog=1024)
+        tls = None
+        if args.tls:
+            tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            tls.load_cert_chain(args.tls)
+        listener = await asyncio.start_server(server.connected, args.host, args.port, limit=HEAD_MAX, backlog=1024,
+                                              ssl=tls)
         port = listener.sockets[0].getsockname()[1]
-    print(port, flush=True)
+    sys.stdout.write("%d\n" % port)  # one write, also where Python is told not to buffer
+    sys.stdout.flush()
     end = asyncio.Event()
     if args.until_eof:
         loop = asyncio.get_running_loop()

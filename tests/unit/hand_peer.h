@@ -78,6 +78,36 @@ static inline struct peer *peer_start(void)
     return p;
 }
 
+/* The same inside another root directory; NULL if that is not possible here. */
+static inline struct peer *peer_start_in(const char *root, const char *program)
+{
+    int pair[2], report[2], error = 0;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    assert_int_equal(pipe2(report, O_CLOEXEC), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(pair[1], 0);
+        dup2(pair[1], 1);
+        if (chroot(root) == 0 && chdir("/") == 0)
+            execl(program, program, (char *)NULL);
+        error = errno;
+        _exit(write(report[1], &error, sizeof(error)) != sizeof(error));
+    }
+    close(report[1]);
+    close(pair[1]);
+    bool failed = read(report[0], &error, sizeof(error)) == sizeof(error);
+    close(report[0]);
+    if (failed) {
+        close(pair[0]);
+        waitpid(pid, NULL, 0);
+        return NULL;
+    }
+    struct peer *p = xcalloc(1, sizeof(*p));
+    p->pid = pid;
+    p->fd = pair[0];
+    return p;
+}
+
 static inline void peer_send(struct peer *p, struct str bytes)
 {
     while (bytes.n) {
@@ -150,15 +180,16 @@ static inline bool peer_pump(struct peer *p, int ms)
     return true;
 }
 
-#define peer_until(peer, condition)                                                                                       \
-    do {                                                                                                               \
-        uint64_t deadline_ = now_ms() + PEER_DEADLINE_MS;                                                              \
-        while (!(condition)) {                                                                                         \
-            if (!peer_pump((peer), 1000) && !(condition))                                                                 \
-                fail_msg("the hand hung up (%s) before: %s", (peer)->said.n ? (peer)->said.p : "", #condition);              \
-            if (now_ms() > deadline_)                                                                                  \
-                fail_msg("waited too long for: %s", #condition);                                                       \
-        }                                                                                                              \
+#define peer_until(peer, condition)                                                                \
+    do {                                                                                           \
+        uint64_t deadline_ = now_ms() + PEER_DEADLINE_MS;                                          \
+        while (!(condition)) {                                                                     \
+            if (!peer_pump((peer), 1000) && !(condition))                                          \
+                fail_msg("the hand hung up (%s) before: %s", (peer)->said.n ? (peer)->said.p : "", \
+                         #condition);                                                              \
+            if (now_ms() > deadline_)                                                              \
+                fail_msg("waited too long for: %s", #condition);                                   \
+        }                                                                                          \
     } while (0)
 
 static inline void peer_greet(struct peer *p, struct buf *more)

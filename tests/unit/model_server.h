@@ -51,10 +51,14 @@ static inline void model_server_start(struct model_server *s, char *unix_path)
     close(in[0]);
     close(out[1]);
     s->input = in[1];
-    char line[32] = {0};
-    assert_true(read(out[0], line, sizeof(line) - 1) > 0);
+    autobuf line = {0};
+    char c = 0;
+    while (c != '\n') {
+        assert_int_equal(read(out[0], &c, 1), 1);
+        buf_add_char(&line, c);
+    }
     close(out[0]);
-    s->port = atoi(line);
+    s->port = atoi(line.p);
     snprintf(s->base, sizeof(s->base), "http://127.0.0.1:%d", s->port);
 }
 

@@ -315,6 +315,7 @@ static const struct route_response item_responses[] = {
 
 static const struct route fixture_routes[] = {
     {.method = HTTP_GET_, .path = "/page", .handle = handle_page, .flags = ROUTE_INLINE},
+    {.method = HTTP_GET_, .path = "/alive", .handle = handle_page, .flags = ROUTE_INLINE | ROUTE_PUBLIC},
     {.method = HTTP_GET_, .path = "/public", .handle = handle_page, .flags = ROUTE_INLINE | ROUTE_PUBLIC},
     {.method = HTTP_GET_, .path = "/worker", .handle = handle_page},
     {.method = HTTP_GET_,

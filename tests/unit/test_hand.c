@@ -139,17 +139,17 @@ static void malformed_frames_end_the_hand(void **state)
 {
     (void)state;
     static const struct str bad[] = {
-        STR_INIT("\x00\x00\x00\x00"),                                        /* no room for a header */
-        STR_INIT("\x01\x00\x01\x00garbage"),                                 /* one byte too long */
-        STR_INIT("\xff\xff\xff\xff"),                                        /* 4 GB */
-        STR_INIT("\x08\x00\x00\x00\x63\x00\x00\x00\x01\x00\x00\x00"),        /* type 99 */
-        STR_INIT("\x08\x00\x00\x00\x02\x00\x01\x00\x01\x00\x00\x00"),        /* the zero is not */
-        STR_INIT("\x08\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00"),        /* CALL 0 */
-        STR_INIT("\x08\x00\x00\x00\x03\x00\x00\x00\x01\x00\x00\x00"),        /* a RESULT for a hand */
-        STR_INIT("\x08\x00\x00\x00\x09\x00\x00\x00\x05\x00\x00\x00"),        /* PING of a call */
-        STR_INIT("\x09\x00\x00\x00\x09\x00\x00\x00\x00\x00\x00\x00x"),       /* PING with a payload */
-        STR_INIT("\x0a\x00\x00\x00\x06\x00\x00\x00\x01\x00\x00\x00zz"),      /* half a CREDIT */
-        STR_INIT("\x08\x00\x00\x00\x04\x07\x00\x00\x01\x00\x00\x00"),        /* DATA on stream 7 */
+        STR_INIT("\x00\x00\x00\x00"),                                   /* no room for a header */
+        STR_INIT("\x01\x00\x01\x00garbage"),                            /* one byte too long */
+        STR_INIT("\xff\xff\xff\xff"),                                   /* 4 GB */
+        STR_INIT("\x08\x00\x00\x00\x63\x00\x00\x00\x01\x00\x00\x00"),   /* type 99 */
+        STR_INIT("\x08\x00\x00\x00\x02\x00\x01\x00\x01\x00\x00\x00"),   /* the zero is not */
+        STR_INIT("\x08\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00"),   /* CALL 0 */
+        STR_INIT("\x08\x00\x00\x00\x03\x00\x00\x00\x01\x00\x00\x00"),   /* a RESULT for a hand */
+        STR_INIT("\x08\x00\x00\x00\x09\x00\x00\x00\x05\x00\x00\x00"),   /* PING of a call */
+        STR_INIT("\x09\x00\x00\x00\x09\x00\x00\x00\x00\x00\x00\x00x"),  /* PING with a payload */
+        STR_INIT("\x0a\x00\x00\x00\x06\x00\x00\x00\x01\x00\x00\x00zz"), /* half a CREDIT */
+        STR_INIT("\x08\x00\x00\x00\x04\x07\x00\x00\x01\x00\x00\x00"),   /* DATA on stream 7 */
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct peer *p = peer_new();

@@ -2,12 +2,12 @@
 #include "hand_peer.h"
 
 /* Prints the ids of a process in every corner that a tree can hide in, then stays. */
-#define TREE                                                                                                           \
-    "sleep 1001 & echo $!; "                                                                                           \
-    "setsid sleep 1002 & echo $!; "                                                                                    \
-    "(setsid sh -c '(sleep 1003 & echo $!) & wait' &) ; "                                                              \
-    "(trap '' TERM HUP INT; exec setsid sh -c 'echo $$; while :; do sleep 1004; done') & "                             \
-    "setsid nohup sh -c 'setsid sleep 1005 & echo $!' 2>/dev/null & "                                                  \
+#define TREE                                                                               \
+    "sleep 1001 & echo $!; "                                                               \
+    "setsid sleep 1002 & echo $!; "                                                        \
+    "(setsid sh -c '(sleep 1003 & echo $!) & wait' &) ; "                                  \
+    "(trap '' TERM HUP INT; exec setsid sh -c 'echo $$; while :; do sleep 1004; done') & " \
+    "setsid nohup sh -c 'setsid sleep 1005 & echo $!' 2>/dev/null & "                      \
     "sleep 0.1; echo end; sleep 1006"
 #define TREE_PROCESSES 5
 
@@ -195,10 +195,14 @@ static void thousands_of_spawns_leave_no_zombie(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_cancelled_call_leaves_nothing),  cmocka_unit_test(a_closed_stream_ends_everything),
-        cmocka_unit_test(a_killed_hand_leaves_nothing),     cmocka_unit_test(a_killed_keeper_leaves_nothing),
-        cmocka_unit_test(a_killed_mind_leaves_nothing),     cmocka_unit_test(a_fork_bomb_is_ended),
-        cmocka_unit_test(a_stopped_process_is_ended),       cmocka_unit_test(thousands_of_spawns_leave_no_zombie),
+        cmocka_unit_test(a_cancelled_call_leaves_nothing),
+        cmocka_unit_test(a_closed_stream_ends_everything),
+        cmocka_unit_test(a_killed_hand_leaves_nothing),
+        cmocka_unit_test(a_killed_keeper_leaves_nothing),
+        cmocka_unit_test(a_killed_mind_leaves_nothing),
+        cmocka_unit_test(a_fork_bomb_is_ended),
+        cmocka_unit_test(a_stopped_process_is_ended),
+        cmocka_unit_test(thousands_of_spawns_leave_no_zombie),
     };
     return cmocka_run_group_tests_name("keeper", tests, NULL, NULL);
 }

@@ -1,5 +1,8 @@
 /* OP_SPAWN and the files of a hand, driven by a stranger. */
 #include "hand_peer.h"
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 
 static struct outcome *spawn_with(struct peer *p, const char *command, enum wire_field tag, struct str value)
 {
@@ -109,8 +112,9 @@ static void the_process_starts_clean(void **state)
 {
     (void)state;
     struct peer *p = peer_new();
-    struct outcome *o = peer_wait(p, peer_spawn(p, "grep -E '^Sig(Blk|Ign):' /proc/self/status; ls /proc/self/fd; "
-                                                   "ulimit -Sn; exec 3>&1; ls -l /proc/$$/fd | grep -c socket"));
+    struct outcome *o =
+        peer_wait(p, peer_spawn(p, "grep -E '^Sig(Blk|Ign):' /proc/self/status; ls /proc/self/fd; "
+                                   "ulimit -Sn; exec 3>&1; ls -l /proc/$$/fd | grep -c socket"));
     assert_text(&o->out, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n0\n1\n2\n3\n1024\n0\n");
     peer_free(p, 0);
 }
@@ -120,7 +124,8 @@ static void a_timeout_ends_the_process(void **state)
     (void)state;
     struct peer *p = peer_new();
     uint64_t start = now_ms();
-    struct outcome *o = spawn_with(p, "echo before; sleep 100", F_TIMEOUT_MS, str_make("\x64\0\0\0\0\0\0\0", 8));
+    struct outcome *o =
+        spawn_with(p, "echo before; sleep 100", F_TIMEOUT_MS, str_make("\x64\0\0\0\0\0\0\0", 8));
     assert_status(o, WIRE_TIMEOUT);
     assert_text(&o->out, "before\n");
     assert_true(now_ms() - start < 1000);
@@ -328,9 +333,10 @@ static void a_root_is_never_left(void **state)
     struct outcome *o = peer_wait(
         b.p, ({
             struct buf fields = {0};
-            wire_add_str(&fields, F_COMMAND,
-                         STR("mkdir -p in/deep out && echo secret >out/s && echo fine >in/f && ln -s ../out in/up && "
-                             "ln -s /etc in/abs && ln -s ../f in/deep/ok && ln -s loop in/loop && ln -s deep/../f in/f2"));
+            wire_add_str(
+                &fields, F_COMMAND,
+                STR("mkdir -p in/deep out && echo secret >out/s && echo fine >in/f && ln -s ../out in/up && "
+                    "ln -s /etc in/abs && ln -s ../f in/deep/ok && ln -s loop in/loop && ln -s deep/../f in/f2"));
             wire_add_str(&fields, F_CWD, str_from(b.dir));
             peer_begin(b.p, OP_SPAWN, &fields);
         }));
@@ -341,9 +347,18 @@ static void a_root_is_never_left(void **state)
         const char *path;
         enum wire_status status;
     } cases[] = {
-        {"f", WIRE_OK},          {"./deep/../f", WIRE_OK},   {"deep/ok", WIRE_OK},      {"f2", WIRE_OK},
-        {"up/s", WIRE_REFUSED},  {"../out/s", WIRE_REFUSED}, {"abs/passwd", WIRE_REFUSED}, {"loop", WIRE_REFUSED},
-        {"/etc/passwd", WIRE_REFUSED}, {"deep/../../out/s", WIRE_REFUSED}, {"f/..", WIRE_NOT_DIR}, {"no", WIRE_NOT_FOUND},
+        {"f", WIRE_OK},
+        {"./deep/../f", WIRE_OK},
+        {"deep/ok", WIRE_OK},
+        {"f2", WIRE_OK},
+        {"up/s", WIRE_REFUSED},
+        {"../out/s", WIRE_REFUSED},
+        {"abs/passwd", WIRE_REFUSED},
+        {"loop", WIRE_REFUSED},
+        {"/etc/passwd", WIRE_REFUSED},
+        {"deep/../../out/s", WIRE_REFUSED},
+        {"f/..", WIRE_NOT_DIR},
+        {"no", WIRE_NOT_FOUND},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         o = file_call(&b, OP_FILE_READ, root, cases[i].path);
@@ -357,6 +372,71 @@ static void a_root_is_never_left(void **state)
     assert_status(file_call(&b, OP_FILE_WRITE, root, "up/evil"), WIRE_REFUSED);
     assert_status(file_call(&b, OP_DIR_MAKE, root, "deep/new/er"), WIRE_OK);
     box_free(&b);
+}
+
+/* Old seccomp profiles answer ENOSYS or EPERM to system calls that they do not know. */
+static void a_root_is_never_left_without_new_system_calls(void **state)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat2, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_close_range, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {ARRAY_LEN(filter), filter};
+    assert_int_equal(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+        skip();
+    assert_int_equal(syscall(SYS_openat2, -1, NULL, NULL, 0), -1);
+    assert_int_equal(errno, ENOSYS);
+    a_root_is_never_left(state);
+    the_process_starts_clean(state);
+}
+
+/* An image may have nothing at all: no /proc, no /dev/null, no shell, no libraries. */
+static void an_empty_root_is_enough(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/test-chroot-XXXXXX", program[64], command[4300];
+    assert_non_null(mkdtemp(dir));
+    snprintf(program, sizeof(program), "%s/hand", dir);
+    snprintf(command, sizeof(command), "cp '%s' %s", hand_path(), program);
+    struct peer *p = system(command) == 0 ? peer_start_in(dir, "/hand") : NULL;
+    if (!p) { /* not root, or the program needs libraries (sanitizers) */
+        unlink(program);
+        rmdir(dir);
+        skip();
+    }
+    peer_greet(p, NULL);
+    struct buf fields = {0};
+    wire_add_str(&fields, F_PATH, STR("/"));
+    struct outcome *o = peer_call(p, OP_DIR_LIST, &fields);
+    assert_true(str_is(wire_get_str(wire_get_str(buf_str(&o->result), F_ITEM), F_NAME), "hand"));
+    wire_add_str(&fields, F_COMMAND, STR("true"));
+    assert_status(peer_call(p, OP_SPAWN, &fields), WIRE_NOT_FOUND);
+    wire_add_str(&fields, F_CWD, STR("/work"));
+    wire_add_int(&fields, F_GIT_INIT, 1);
+    assert_status(peer_call(p, OP_PREPARE, &fields), WIRE_OK);
+    /* The only program there is. */
+    wire_add_str(&fields, F_ARG, STR("/hand"));
+    uint32_t id = peer_begin(p, OP_SPAWN, &fields);
+    peer_until(p, p->calls[id].out.n);
+    peer_input(p, id, STR_NONE, true);
+    o = peer_wait(p, id);
+    assert_int_equal(outcome_int(o, F_EXIT_CODE), 0);
+    wire_add_str(&fields, F_ARG, STR("/hand"));
+    id = peer_begin(p, OP_SPAWN, &fields);
+    peer_until(p, p->calls[id].note.n);
+    pid_t pid = (pid_t)wire_get_int(buf_str(&p->calls[id].note), F_PID, 0);
+    peer_control(p, WIRE_CANCEL, id);
+    assert_status(peer_wait(p, id), WIRE_CANCELLED);
+    assert_true(process_ends(pid, 1000));
+    peer_free(p, 0);
+    unlink(program);
+    snprintf(program, sizeof(program), "%s/work", dir);
+    rmdir(program);
+    assert_int_equal(rmdir(dir), 0);
 }
 
 static void prepare_makes_the_directory_and_tells_facts(void **state)
@@ -407,6 +487,9 @@ int main(void)
         cmocka_unit_test(what_is_no_regular_file_is_refused),
         cmocka_unit_test(a_root_is_never_left),
         cmocka_unit_test(prepare_makes_the_directory_and_tells_facts),
+        cmocka_unit_test(an_empty_root_is_enough),
+        cmocka_unit_test(
+            a_root_is_never_left_without_new_system_calls), /* last: a filter cannot be taken off */
     };
     return cmocka_run_group_tests_name("spawn", tests, NULL, NULL);
 }

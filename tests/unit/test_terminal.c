@@ -2,6 +2,8 @@
 #include "hand_peer.h"
 #include "base/utf8.h"
 
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers" /* ASK(p, "command") */
+
 /* --- asking ------------------------------------------------------------------------------------- */
 
 struct ask {

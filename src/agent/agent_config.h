@@ -1,0 +1,15 @@
+/* agent_config: what an agent is made of; private to agent.c and prompt.c. */
+#pragma once
+#include "agent/internal.h"
+#include <stdatomic.h>
+
+struct agent {
+    atomic_uint refs;
+    struct llm *llm;
+    struct tool_set tools;
+    struct llm_tool llm_tools[2][16]; /* without and with security_risk */
+    struct buf unknown_tool;          /* first name in the configuration that is no tool */
+    struct buf system_prompt;         /* the client's own, in place of ours */
+    struct buf suffix, current_datetime;
+    bool has_prompt, has_analyzer;
+};

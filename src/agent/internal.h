@@ -1,0 +1,101 @@
+/* internal: what the files of this folder share and nobody else needs. */
+#pragma once
+#include "agent/agent.h"
+#include "agent/tool.h"
+#include "base/cleanup.h"
+
+/* --- events --- */
+
+/* A writer for a draft's body: members of an object whose braces come later. */
+struct json_writer event_body_writer(struct event_draft *d);
+/* Makes `reduced` if the body is too large for a socket: each long string is cut in its middle. */
+void event_draft_reduce(struct event_draft *d);
+/* Assistant message: `reasoning` and `response_id` may be STR_NONE. */
+void event_answer_body(struct event_draft *d, struct str text, struct str reasoning, struct str response_id);
+
+/* --- masks --- */
+
+/* Adds the masked form of the part of `text` that no secret reaching beyond its end can belong to; returns how many bytes of
+ * `text` that was. The rest is to be given again with more behind it. */
+size_t mask_apply_head(const struct mask *m, struct str text, struct buf *out);
+/* Adds the masked form of the part of `text` that no secret begun before it can belong to. */
+void mask_apply_tail(const struct mask *m, struct str text, struct buf *out);
+
+/* --- view --- */
+
+bool view_call_seen(const struct view *v, struct str call_id); /* was a call with this id ever on the path? */
+/* Does the newest user message, still unanswered, hold an image? */
+bool view_image_asked(const struct view *v);
+bool view_terminal_seen(const struct view *v); /* is there a terminal result on the path? */
+/* What the model reads of an observation: its texts, with the remarks of a terminal. */
+void observation_text(const struct json_value *observation, struct buf *out);
+
+/* --- cutting --- */
+
+/* Adds at most `max` characters of `text` (valid UTF-8): its head, `notice`, its tail. False if it fit as it was. */
+bool text_cut_middle(struct str text, size_t max, struct str notice, struct buf *out);
+/* How many bytes of `text` such a cut keeps in front of a notice of `notice_chars` characters. */
+struct str text_cut_head(struct str text, size_t max, size_t notice_chars);
+
+/* --- tools --- */
+
+#define TOOL_ARGUMENTS_COUNT_MAX 64 /* members of a call's arguments object */
+
+extern const struct tool tool_terminal, tool_file_editor, tool_finish, tool_think;
+
+/* The tools of an agent; what a call may name. */
+struct tool_set {
+    const struct tool *at[16];
+    size_t n;
+};
+const struct tool *tool_set_find(const struct tool_set *set, struct str name); /* by name only */
+bool tool_set_add(struct tool_set *set, const struct tool *tool);              /* false if it was there */
+/* Finds the tool that a call means, repairing common mistakes in names. `*arguments` may be replaced (in the arena). */
+const struct tool *tool_resolve(const struct tool_set *set, struct str name, struct str *arguments, struct arena *arena);
+/* The same as tool_parameters, made once and kept. */
+struct str tool_parameters_text(const struct tool *tool, bool with_risk);
+/* Parses JSON from a model: bare control characters inside strings are forgiven. */
+struct json_doc *arguments_parse(struct str text, struct err **e);
+
+/* One execution and what only some tools want to know of it: a tool finds it around its `run`. */
+struct execution {
+    struct tool_run run;
+    bool terminal_seen; /* an earlier call used the terminal */
+};
+
+/* A text masked as a whole, valid UTF-8, in the run's arena. */
+struct str tool_masked(const struct tool_run *run, struct str text);
+/* Turns a RESULT that is not WIRE_OK into an error. */
+bool tool_result_check(const struct tool_run *run, struct str fields, struct err **e);
+/* The error of a call to the hand, worded for the model. */
+bool tool_call_failed(struct err **e, struct err *why);
+
+/* Saves a text on the hand's side, below the directory of agent_save_dir. */
+void agent_save_dir(const struct agent_host *host, struct buf *out);
+bool agent_save(const struct agent_host *host, struct str dir, struct str name, struct str text, struct err **e);
+
+/* --- step --- */
+
+bool policy_asks(const struct policy *p, enum risk risk);
+enum risk risk_parse(struct str name); /* -1 if unknown */
+
+const struct tool_set *agent_tools(const struct agent *a);
+const struct llm_tool *agent_llm_tools(const struct agent *a, bool with_risk);
+
+/* Masks streamed text: holds back what could be the beginning of a secret. */
+struct delta_mask {
+    const struct agent_host *host;
+    struct mask *mask;
+    struct buf content, reasoning; /* held back */
+};
+void delta_mask_init(struct delta_mask *d, const struct agent_host *host);
+void delta_mask_add(void *delta_mask, struct str content, struct str reasoning); /* llm_request.on_delta */
+void delta_mask_flush(struct delta_mask *d); /* at the answer's end */
+void delta_mask_reset(struct delta_mask *d); /* before another attempt */
+void delta_mask_deinit(struct delta_mask *d);
+
+/* execute.c: runs the open actions and appends their results in one commit. */
+bool execute_open(const struct agent *a, const struct view *view, const struct agent_host *host, enum step *outcome, struct err **e);
+/* answer.c: appends what the model answered. `*run` says whether actions are to be executed now. */
+bool answer_append(struct agent *a, const struct view *view, const struct agent_host *host, const struct llm_answer *answer,
+                   struct arena *arena, enum step *outcome, bool *run, struct err **e);

@@ -1,0 +1,99 @@
+/* One turn of the agent: run what is open, or ask the model and act on its answer. */
+#include "agent/internal.h"
+#include "base/log.h"
+
+#define FILTERED                                                                                                       \
+    "The provider's content filter blocked your last answer. Say it in other words, or take another way to the goal."
+#define NO_VISION                                                                                                      \
+    "Your message has an image, but the model in use cannot see images. Please describe it in words, or choose a model " \
+    "that can."
+
+static bool append_one(const struct agent_host *host, struct event_draft *d, enum status status, struct err **e)
+{
+    struct agent_update update = {.status = status};
+    bool ok = host->append(host->arg, d, 1, &update, e);
+    event_draft_deinit(d);
+    return ok;
+}
+
+static bool explain_no_vision(const struct agent_host *host, enum step *outcome, struct err **e)
+{
+    struct event_draft d;
+    event_draft_init(&d, EVENT_MESSAGE, SOURCE_AGENT);
+    event_message_body(&d, "assistant", STR(NO_VISION));
+    *outcome = STEP_FINISHED;
+    return append_one(host, &d, STATUS_FINISHED, e);
+}
+
+static void on_retry(void *arg, unsigned attempt, unsigned attempts, const struct err *why, double seconds)
+{
+    struct delta_mask *d = arg;
+    delta_mask_reset(d);
+    log_warn("conversation %.*s: model call failed (attempt %u of %u): %s; next in %.1f s",
+             STR_ARG(d->host->conversation), attempt, attempts, err_text(why), seconds);
+}
+
+static bool ask_model(struct agent *a, const struct view *view, const struct agent_host *host, struct arena *arena,
+                      struct llm_answer *answer, struct err **e)
+{
+    struct llm *llm = agent_llm(a);
+    struct delta_mask deltas;
+    struct llm_request request = {
+        .tools = agent_llm_tools(a, host->has_analyzer),
+        .tool_count = agent_tools(a)->n,
+        .conversation = host->conversation,
+        .turn = view_turns(view),
+        .on_delta = llm_streams(llm) && host->delta ? delta_mask_add : NULL,
+        .on_retry = on_retry,
+        .arg = &deltas,
+    };
+    view_messages(view, llm_max_message_chars(llm), arena, &request.messages, &request.message_count);
+    delta_mask_init(&deltas, host);
+    bool ok = llm_complete(llm, &host->llm, &request, host->mailbox, arena, answer, e);
+    if (ok && request.on_delta)
+        delta_mask_flush(&deltas);
+    delta_mask_deinit(&deltas);
+    return ok;
+}
+
+/* Some failures are the model's own doing: it is told, and goes on. */
+static bool tell_model(const struct agent_host *host, const struct err *why, bool *told, struct err **e)
+{
+    struct event_draft d;
+    bool filtered = why->code && strcmp(why->code, "LLMContentPolicyViolationError") == 0;
+    bool invalid = why->code && strcmp(why->code, "FunctionCallValidationError") == 0;
+    *told = filtered || invalid;
+    if (!*told)
+        return true;
+    event_draft_init(&d, EVENT_MESSAGE, SOURCE_USER);
+    event_message_body(&d, "user", filtered ? STR(FILTERED) : str_from(why->text));
+    return append_one(host, &d, 0, e);
+}
+
+bool agent_step(struct agent *a, struct view *view, const struct agent_host *host, enum step *outcome, struct err **e)
+{
+    *outcome = STEP_CONTINUE;
+    if (!agent_check(a, e))
+        return false;
+    if (view_open(view) > 0)
+        return execute_open(a, view, host, outcome, e);
+    if (view_image_asked(view) && !llm_vision(agent_llm(a)))
+        return explain_no_vision(host, outcome, e);
+
+    autoarena arena = arena_new();
+    autoerr why = NULL;
+    struct llm_answer answer = {0};
+    bool told = false, run = false;
+    if (!ask_model(a, view, host, arena, &answer, &why)) {
+        if (!why)
+            return err_set(e, ERR_INTERNAL, "the model call failed for an unknown reason");
+        if (!tell_model(host, why, &told, e))
+            return false;
+        if (!told && e)
+            *e = steal(why);
+        return told;
+    }
+    if (!answer_append(a, view, host, &answer, arena, outcome, &run, e))
+        return false;
+    return !run || execute_open(a, view, host, outcome, e);
+}

@@ -1,0 +1,57 @@
+/* view_items: how a view is made inside; private to view.c, view_messages.c, condensation.c and stuck.c. */
+#pragma once
+#include "agent/internal.h"
+#include "base/map.h"
+#include "base/vec.h"
+
+/* One model-visible event of the path. Texts are borrowed from `doc` or from `text`. */
+struct item {
+    enum event_kind kind;    /* EVENT_CONDENSATION: its summary */
+    enum llm_role role;
+    struct uuid id;
+    struct json_doc *doc;    /* NULL for results, whose text is in `text` */
+    struct buf text;
+    struct llm_part *parts;  /* owned */
+    size_t part_count;
+    struct str reasoning;
+    /* Actions: the call as the model gets it, and where its result is. */
+    struct llm_call call;
+    struct str event_call_id, response_id;
+    const struct json_value *event, *action;
+    struct item *result;
+    struct item *next;       /* the answer's next call */
+    bool head;               /* first call of its answer */
+    /* Results: the action they belong to. */
+    struct item *of;
+    struct buf cut;          /* results: parts[0] cut to `cut_max` characters, made when first asked for;
+                                actions: arguments as shown when they are no JSON object */
+    int64_t cut_max;
+    bool forgotten;
+};
+
+/* What stuck detection remembers of an event. */
+struct trace {
+    enum event_kind kind;
+    enum event_source source;
+    uint64_t hash; /* of what the reference compares; 0 for kinds that are only counted */
+};
+#define TRACES_MAX 20 /* the window of reference §7.7 */
+
+struct view {
+    VEC(struct item *) items;
+    VEC(struct item *) open;
+    struct map *calls;       /* call ids seen, as a set */
+    struct item *last;       /* newest item if it is an action, for grouping calls into answers */
+    uint64_t turns;
+    bool has_system, image_asked, terminal_seen, has_final;
+    struct buf final;        /* text of the final response so far */
+    struct trace traces[TRACES_MAX]; /* a ring: `traced` events were ever put in since the last user message */
+    size_t traced;
+    struct buf error_tool, error_text; /* of the newest AgentErrorEvent */
+};
+
+void item_free(struct item *i);
+/* condensation.c: hides what a Condensation forgets and puts its summary in. Takes `doc`. */
+void view_condense(struct view *v, struct json_doc *doc);
+/* stuck.c */
+void view_trace(struct view *v, enum event_kind kind, const struct json_value *event);

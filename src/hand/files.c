@@ -1,0 +1,321 @@
+/* OP_FILE_READ, OP_FILE_WRITE, OP_FILE_STAT, OP_DIR_MAKE and OP_DIR_LIST. Paths are F_PATH, relative to F_CWD, or beneath
+ * F_ROOT when that is given. */
+#include "base/uuid.h"
+#include "base/vec.h"
+#include "hand/beneath.h"
+#include "hand/operations.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+#define FILE_READ 16384           /* bytes of one piece */
+#define DIR_ENTRIES_MAX 100000    /* looked at; the rest of a directory is left out */
+#define DIR_ENTRIES_DEFAULT 10000 /* answered without F_LIMIT */
+#define DIR_RESULT_MAX (8 * 1024 * 1024)
+
+static void fail_errno(struct call *c, const char *path)
+{
+    int error = errno;
+    call_fail(c, status_of_errno(error), "%s: %s", path, strerror(error));
+}
+
+static bool call_place(struct call *c, struct place *p)
+{
+    enum wire_status status;
+    autoerr e = NULL;
+    if (place_read(p, buf_str(&c->fields), &status, &e))
+        return true;
+    call_fail(c, status, "%s", err_text(e));
+    return false;
+}
+
+static const char *kind_of(mode_t mode)
+{
+    return S_ISREG(mode) ? "f" : S_ISDIR(mode) ? "d" : S_ISLNK(mode) ? "l" : "o";
+}
+
+static void add_stat(struct buf *fields, const struct stat *st)
+{
+    wire_add_str(fields, F_KIND, str_from(kind_of(st->st_mode)));
+    wire_add_int(fields, F_SIZE, st->st_size);
+    wire_add_int(fields, F_MODE, st->st_mode & 07777);
+    wire_add_int(fields, F_MTIME_US, (int64_t)st->st_mtim.tv_sec * 1000000 + st->st_mtim.tv_nsec / 1000);
+}
+
+/* --- reading -------------------------------------------------------------------------------- */
+
+struct reading {
+    struct call *call;
+    int fd;
+    int64_t left; /* of F_LIMIT */
+    bool limited;
+};
+
+static void reading_free(struct call *c)
+{
+    struct reading *r = c->state;
+    close(r->fd);
+    free(r);
+}
+
+/* Sends until credit ends; the mind's next credit goes on here, so a file of any size takes turns with other calls. */
+static void reading_go_on(struct call *c)
+{
+    struct reading *r = c->state;
+    char data[FILE_READ];
+    for (;;) {
+        size_t room = call_credit_left(c, WIRE_STDOUT);
+        autobuf fields = {0};
+        if (room == 0)
+            return;
+        room = room < sizeof(data) ? room : sizeof(data);
+        if ((uint64_t)r->left < room)
+            room = (size_t)r->left;
+        ssize_t n = room ? read(r->fd, data, room) : 0;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return fail_errno(c, "reading");
+        if (n == 0) {
+            char more;
+            if (r->limited && r->left == 0 && read(r->fd, &more, 1) == 1)
+                wire_add_int(&fields, F_TRUNCATED, 1);
+            call_data_end(c, WIRE_STDOUT);
+            return call_done(c, WIRE_OK, &fields);
+        }
+        r->left -= n;
+        call_data(c, WIRE_STDOUT, str_make(data, (size_t)n));
+    }
+}
+
+void file_read_start(struct call *c)
+{
+    autoplace p = {0};
+    autoerr e = NULL;
+    struct stat st;
+    enum wire_status status;
+    struct str fields = buf_str(&c->fields);
+    int64_t offset = wire_get_int(fields, F_OFFSET, 0);
+    int64_t limit = wire_get_int(fields, F_LIMIT, INT64_MAX);
+    if (!call_place(c, &p))
+        return;
+    if (offset < 0 || limit < 0)
+        return call_fail(c, WIRE_INVALID, "an offset or limit is negative");
+    int fd = place_open_file(&p, &st, &status, &e);
+    if (fd < 0)
+        return call_fail(c, status, "%s", err_text(e));
+    if (offset && lseek(fd, offset, SEEK_SET) < 0) {
+        fail_errno(c, p.path);
+        close(fd);
+        return;
+    }
+    struct reading *r = xmalloc(sizeof(*r));
+    *r = (struct reading){c, fd, limit, limit != INT64_MAX};
+    c->state = r;
+    c->on_credit = reading_go_on;
+    c->on_free = reading_free;
+    autobuf note = {0};
+    add_stat(&note, &st); /* before the data: a download's head tells the size */
+    call_note(c, &note);
+    reading_go_on(c);
+}
+
+/* --- writing -------------------------------------------------------------------------------- */
+
+struct writing {
+    struct place place;
+    int dir, fd;
+    const char *name; /* in `place` */
+    char temporary[64];
+    int64_t left, size;
+};
+
+static void writing_free(struct call *c)
+{
+    struct writing *w = c->state;
+    if (w->fd >= 0) {
+        close(w->fd);
+        unlinkat(w->dir, w->temporary, 0);
+    }
+    if (w->dir >= 0)
+        close(w->dir);
+    place_deinit(&w->place);
+    free(w);
+}
+
+static void on_input(struct call *c, struct str data)
+{
+    struct writing *w = c->state;
+    uint32_t taken = (uint32_t)data.n;
+    if (w->fd < 0)
+        return;
+    if ((uint64_t)w->left < data.n)
+        return call_fail(c, WIRE_TOO_LARGE, "the file is larger than allowed");
+    w->left -= (int64_t)data.n;
+    w->size += (int64_t)data.n;
+    while (data.n) {
+        ssize_t n = write(w->fd, data.p, data.n);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return fail_errno(c, w->name);
+        data.p += n;
+        data.n -= (size_t)n;
+    }
+    call_credit(c, taken);
+}
+
+static void on_input_end(struct call *c)
+{
+    struct writing *w = c->state;
+    autobuf fields = {0};
+    if (renameat(w->dir, w->temporary, w->dir, w->name) < 0)
+        return fail_errno(c, w->name);
+    close(w->fd);
+    w->fd = -1; /* nothing to remove any more */
+    wire_add_int(&fields, F_SIZE, w->size);
+    call_done(c, WIRE_OK, &fields);
+}
+
+/* What is replaced has to be a regular file; its mode, and its owner where we may, stay. */
+static bool writing_open(struct writing *w, mode_t mode)
+{
+    struct stat st;
+    bool exists = fstatat(w->dir, w->name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    if (exists && !S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode)) {
+        errno = S_ISDIR(st.st_mode) ? EISDIR : EPERM;
+        return false;
+    }
+    struct uuid random = uuid_random();
+    char hex[UUID_HEX_LEN + 1];
+    uuid_hex(&random, hex);
+    snprintf(w->temporary, sizeof(w->temporary), ".hand-%s.tmp", hex);
+    w->fd = openat(w->dir, w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+    if (w->fd < 0)
+        return false;
+    if (exists && S_ISREG(st.st_mode)) {
+        if (st.st_uid != geteuid() || st.st_gid != getegid())
+            (void)!fchown(w->fd, st.st_uid, st.st_gid);
+        fchmod(w->fd, st.st_mode & 07777);
+    }
+    return true;
+}
+
+void file_write_start(struct call *c)
+{
+    struct str fields = buf_str(&c->fields);
+    struct writing *w = xcalloc(1, sizeof(*w));
+    w->dir = w->fd = -1;
+    c->state = w;
+    c->on_free = writing_free;
+    w->left = wire_get_int(fields, F_LIMIT, INT64_MAX);
+    mode_t mode = (mode_t)wire_get_int(fields, F_MODE, 0666) & 0777;
+    if (!call_place(c, &w->place))
+        return;
+    if (w->left < 0)
+        return call_fail(c, WIRE_INVALID, "a limit is negative");
+    if (!w->place.root) { /* through a link to what it names */
+        char *real = realpath(w->place.path, NULL);
+        if (real) {
+            free(w->place.path);
+            w->place.path = real;
+        }
+    }
+    if (!place_make_dirs(&w->place, true, 0777) || (w->dir = place_open_parent(&w->place, &w->name)) < 0 ||
+        !writing_open(w, mode))
+        return fail_errno(c, w->place.path);
+    c->on_input = on_input;
+    c->on_input_end = on_input_end;
+}
+
+/* --- the rest ------------------------------------------------------------------------------- */
+
+void file_stat_start(struct call *c)
+{
+    autoplace p = {0};
+    autobuf fields = {0};
+    struct stat st;
+    if (!call_place(c, &p))
+        return;
+    autofd int fd = place_open(&p, O_PATH, 0);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return fail_errno(c, p.path);
+    add_stat(&fields, &st);
+    call_done(c, WIRE_OK, &fields);
+}
+
+void dir_make_start(struct call *c)
+{
+    autoplace p = {0};
+    if (!call_place(c, &p))
+        return;
+    if (!place_make_dirs(&p, false, (unsigned)wire_get_int(buf_str(&c->fields), F_MODE, 0777) & 0777))
+        return fail_errno(c, p.path);
+    call_done(c, WIRE_OK, NULL);
+}
+
+static int name_compare(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+struct names {
+    VEC(char *) at;
+};
+
+static void names_deinit(struct names *names)
+{
+    for (size_t i = 0; i < names->at.n; i++)
+        free(names->at.at[i]);
+    vec_deinit(&names->at);
+}
+
+/* Each F_ITEM is itself a list of fields: F_NAME, F_KIND, F_SIZE, F_MODE, F_MTIME_US. */
+static void dir_answer(struct call *c, int fd, struct names *names, bool truncated, size_t limit)
+{
+    autobuf fields = {0}, item = {0};
+    if (names->at.n)
+        qsort(names->at.at, names->at.n, sizeof(char *), name_compare);
+    size_t i = 0;
+    for (; i < names->at.n && i < limit && fields.n < DIR_RESULT_MAX; i++) {
+        struct stat st;
+        if (fstatat(fd, names->at.at[i], &st, AT_SYMLINK_NOFOLLOW) < 0)
+            continue; /* it went away meanwhile */
+        buf_clear(&item);
+        wire_add_str(&item, F_NAME, str_from(names->at.at[i]));
+        add_stat(&item, &st);
+        wire_add_str(&fields, F_ITEM, buf_str(&item));
+    }
+    wire_add_int(&fields, F_TRUNCATED, truncated || i < names->at.n);
+    call_done(c, WIRE_OK, &fields);
+}
+
+void dir_list_start(struct call *c)
+{
+    autoplace p = {0};
+    __attribute__((cleanup(names_deinit))) struct names names = {0};
+    int64_t limit = wire_get_int(buf_str(&c->fields), F_LIMIT, DIR_ENTRIES_DEFAULT);
+    if (!call_place(c, &p))
+        return;
+    if (limit < 0)
+        return call_fail(c, WIRE_INVALID, "a limit is negative");
+    int fd = place_open(&p, O_RDONLY | O_DIRECTORY, 0);
+    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!d) {
+        fail_errno(c, p.path);
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    bool truncated = false;
+    for (struct dirent *entry; !truncated && (entry = readdir(d));) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        truncated = names.at.n >= DIR_ENTRIES_MAX;
+        if (!truncated)
+            vec_push(&names.at, str_dup(str_from(entry->d_name)));
+    }
+    dir_answer(c, fd, &names, truncated, (size_t)limit);
+    closedir(d);
+}

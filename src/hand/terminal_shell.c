@@ -1,0 +1,441 @@
+#include "hand/terminal_shell.h"
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/uuid.h"
+#include "hand/env.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <termios.h>
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+#ifndef TIOCGPTPEER
+#define TIOCGPTPEER _IO('T', 0x41)
+#endif
+#ifndef TIOCSIG
+#define TIOCSIG _IOW('T', 0x36, int)
+#endif
+
+#define LINE_MAX_CANONICAL 4095 /* of the kernel's terminals; the rest of a longer line is lost */
+
+/* The inherited memory files. bash's own descriptors begin at 10 and end at 255 (the terminal), process substitutions
+ * count down from 63; sh takes only one digit. */
+#define BASH_TRIGGER ". /proc/self/fd/87\n"
+#define BASH_SOURCE ". /proc/self/fd/88\n"
+#define SH_TRIGGER ". /proc/self/fd/9\n"
+#define SH_SOURCE ". /proc/self/fd/8\n"
+#define BASH_BEGIN "exec 87<&0 88<&2 0<&1 2>&1; exec -a bash \"$0\" --norc --noprofile --noediting -i"
+#define SH_BEGIN "exec 9<&0 8<&2 0<&1 2>&1; exec \"$0\" -i"
+
+/* The prompts. %N is the nonce. In bash the mark is written to the shell's own descriptor of the terminal, so that
+ * `exec >file 2>&1` cannot swallow it; before that, lines that were typed and read by nobody are dropped: they would be
+ * taken for commands. The values of variables are looked at when the prompt is made. */
+#define BASH_PROMPT                                                                                          \
+    "{ __hand=${__hand-$?}; while command read -rt 0 -u 255 && command read -rt 0.01 -u 255 _; do :; done; " \
+    "command printf \"\\033]" VT_MARK ";%s;E%s;%s;%s\\037%s\\037%s%s\\a\" %N \"$__hand\" \"${!:-}\" "        \
+    "\"${PWD-}\" %N \"${PATH-}\" %N >&255; unset -v __hand; } 2>&-"
+#define SH_PROMPT "\033]" VT_MARK ";%N;E${__hand-$?};${!:-};${PWD-}\037%N\037${PATH-}%N\a"
+
+/* `set -e` ends with the command that says it: a shell that dies of the next grep helps nobody. */
+#define BASH_TAIL "{ __hand=$?; set +e; PROMPT_COMMAND='" BASH_PROMPT "' PS1= PS2=; } 2>&-\n"
+#define SH_TAIL "{ __hand=$?; set +e; PS1='" SH_PROMPT "' PS2=; } 2>&-\n"
+#define BASH_INIT "{ set +o history; set +H; unset -v HISTFILE MAILCHECK; IGNOREEOF=10 PS1= PS2=; } 2>&-\n"
+#define SH_INIT "PS1= PS2=\n"
+#define BASH_HEAD "{ command printf '\\033]" VT_MARK ";%s;S%s\\a' %N %N >&255; "
+#define SH_HEAD "{ unset __hand; command printf '\\033]" VT_MARK ";%s;S%s\\a' %N %N; "
+
+struct words {
+    const char *begin, *trigger, *source, *tail, *init, *head;
+};
+
+static const struct words words[] = {
+    {BASH_BEGIN, BASH_TRIGGER, BASH_SOURCE, BASH_TAIL, BASH_INIT, BASH_HEAD},
+    {SH_BEGIN, SH_TRIGGER, SH_SOURCE, SH_TAIL, SH_INIT, SH_HEAD},
+};
+
+static const struct words *words_of(const struct shell *s)
+{
+    return &words[s->plain];
+}
+
+/* --- starting --------------------------------------------------------------------------------- */
+
+static int memory_file(struct err **e)
+{
+    int fd = memfd_create("command", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+    if (fd < 0 && errno == EINVAL) /* a kernel before 6.3 */
+        fd = memfd_create("command", MFD_CLOEXEC);
+    if (fd < 0)
+        err_errno(e, ERR_INTERNAL, "cannot make a memory file for the shell's commands");
+    return fd;
+}
+
+/* No XON/XOFF: a stray Ctrl-S would stop everything. */
+static void modes_ordinary(struct termios *t)
+{
+    t->c_iflag = ICRNL | IUTF8;
+    t->c_oflag = OPOST | ONLCR;
+    t->c_cflag = CS8 | CREAD | B38400;
+    t->c_lflag = ISIG | ICANON | ECHO | ECHOE | ECHOK | ECHOCTL | ECHOKE | IEXTEN;
+    static const unsigned char codes[][2] = {
+        {VINTR, 3},    {VQUIT, 28},  {VERASE, 0x7f}, {VKILL, 21}, {VEOF, 4},  {VSUSP, 26},
+        {VWERASE, 23}, {VLNEXT, 22}, {VREPRINT, 18}, {VMIN, 1},   {VTIME, 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++)
+        t->c_cc[codes[i][0]] = codes[i][1];
+}
+
+static bool pty_open(struct shell *s, const struct shell_spec *spec, struct buf *name, struct err **e)
+{
+    int unlock = 0, number = 0;
+    s->master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+    if (s->master < 0 || ioctl(s->master, TIOCSPTLCK, &unlock) < 0 || ioctl(s->master, TIOCGPTN, &number) < 0)
+        return err_errno(e, ERR_INTERNAL, "cannot make a terminal (/dev/ptmx)");
+    buf_addf(name, "/dev/pts/%d", number);
+    s->slave = ioctl(s->master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+    if (s->slave < 0)
+        s->slave = open(name->p, O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+    if (s->slave < 0)
+        return err_errno(e, ERR_INTERNAL, "cannot open the terminal %s", name->p);
+    struct winsize size = {.ws_row = (unsigned short)spec->rows, .ws_col = (unsigned short)spec->columns};
+    struct termios t = {0};
+    tcgetattr(s->slave, &t);
+    modes_ordinary(&t);
+    if (tcsetattr(s->slave, TCSANOW, &t) < 0 || ioctl(s->master, TIOCSWINSZ, &size) < 0)
+        return err_errno(e, ERR_INTERNAL, "cannot set up the terminal %s", name->p);
+    return true;
+}
+
+/* Where the shell program is. */
+static bool find_program(struct shell *s, char *const *env, struct buf *out, struct err **e)
+{
+    static const char *const usual[] = {"/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash"};
+    for (size_t i = 0; i < ARRAY_LEN(usual); i++)
+        if (access(usual[i], X_OK) == 0) {
+            buf_add_cstr(out, usual[i]);
+            return true;
+        }
+    if (environment_program(env, "bash", out))
+        return true;
+    s->plain = true;
+    if (access("/bin/sh", X_OK) == 0) {
+        buf_add_cstr(out, "/bin/sh");
+        return true;
+    }
+    if (environment_program(env, "sh", out))
+        return true;
+    return err_set(e, ERR_NOT_FOUND, "there is no shell here: neither bash nor sh was found");
+}
+
+/* Nothing that a program prints may wait for a reader at a keyboard. */
+static char **shell_environment(struct hand *h)
+{
+    static const char *const settings[] = {
+        "TERM=xterm-256color", "PAGER=cat", "GIT_PAGER=cat", "MANPAGER=cat", "SYSTEMD_PAGER=cat",
+    };
+    autobuf fields = {0};
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++)
+        wire_add_str(&fields, F_ENV, str_from(settings[i]));
+    return environment_with(hand_environment(h), buf_str(&fields));
+}
+
+static bool shell_launch(struct shell *s, struct hand *h, const struct shell_spec *spec, const char *tty,
+                         struct err **e)
+{
+    autobuf program = {0};
+    if (!find_program(s, hand_environment(h), &program, e))
+        return false;
+    autofd int end = open(tty, O_RDWR | O_NOCTTY | O_CLOEXEC); /* ours does not block, the shell's must */
+    if (end < 0)
+        return err_errno(e, ERR_INTERNAL, "cannot open the terminal %s", tty);
+    /* The shell's first self only arranges the descriptors. */
+    char dash_c[] = "-c", norc[] = "--norc", noprofile[] = "--noprofile";
+    autofree char *begin = str_dup(str_from(words_of(s)->begin));
+    char *bash[] = {program.p, norc, noprofile, dash_c, begin, program.p, NULL};
+    char *sh[] = {program.p, dash_c, begin, program.p, NULL};
+    char **env = shell_environment(h);
+    struct keeper_spec k = {
+        .argv = s->plain ? sh : bash,
+        .env = env,
+        .cwd = spec->cwd,
+        .fds = {s->control, end, s->text},
+        .tty = tty,
+    };
+    s->keeper = keeper_start(h, &k, spec->on_exit, spec->arg, e);
+    environment_free(env);
+    if (!s->keeper)
+        return false;
+    s->pid = keeper_pid(s->keeper);
+    return true;
+}
+
+bool shell_start(struct shell *s, struct hand *h, const struct shell_spec *spec, struct err **e)
+{
+    struct uuid random = uuid_random();
+    autobuf tty = {0};
+    *s = SHELL_CLOSED;
+    uuid_hex(&random, s->nonce);
+    if (access("/proc/self/fd", X_OK) < 0)
+        return err_errno(e, ERR_INTERNAL, "a shell needs /proc");
+    if ((s->control = memory_file(e)) < 0 || (s->text = memory_file(e)) < 0 || !pty_open(s, spec, &tty, e) ||
+        !shell_launch(s, h, spec, tty.p, e)) {
+        shell_close(s);
+        return false;
+    }
+    return true;
+}
+
+void shell_close(struct shell *s)
+{
+    int *const all[] = {&s->master, &s->slave, &s->control, &s->text};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        if (*all[i] >= 0)
+            close(*all[i]);
+        *all[i] = -1;
+    }
+    s->keeper = NULL;
+    s->pid = 0;
+}
+
+/* --- scripts ------------------------------------------------------------------------------------ */
+
+/* Adds a script with the nonce in place of %N. */
+static void add_words(const struct shell *s, struct buf *out, const char *text)
+{
+    struct str rest = str_from(text);
+    ssize_t at;
+    while ((at = str_find(rest, STR("%N"))) >= 0) {
+        buf_add(out, str_sub(rest, 0, (size_t)at));
+        buf_add_bytes(out, s->nonce, VT_NONCE);
+        rest = str_sub(rest, (size_t)at + 2, rest.n);
+    }
+    buf_add(out, rest);
+}
+
+static void add_quoted(struct buf *out, struct str value)
+{
+    buf_add_char(out, '\'');
+    struct str part;
+    for (bool more = false; str_split(&value, '\'', &part); more = true) {
+        if (more)
+            buf_add(out, STR("'\\''"));
+        buf_add(out, part);
+    }
+    buf_add_char(out, '\'');
+}
+
+bool shell_env_valid(struct str item)
+{
+    ssize_t equals = str_find_char(item, '=');
+    if (equals <= 0 || str_find_char(item, '\0') >= 0 || (item.p[0] >= '0' && item.p[0] <= '9'))
+        return false;
+    for (ssize_t i = 0; i < equals; i++) {
+        char c = item.p[i];
+        if (c != '_' && !(c >= '0' && c <= '9') && !(c >= 'A' && c <= 'Z') && !(c >= 'a' && c <= 'z'))
+            return false;
+    }
+    return true;
+}
+
+static void add_exports(struct buf *out, struct str fields)
+{
+    struct wire_fields f = {fields};
+    enum wire_field tag;
+    struct str item;
+    while (wire_fields_next(&f, &tag, &item, NULL)) {
+        if (tag != F_ENV)
+            continue;
+        size_t name = (size_t)str_find_char(item, '=') + 1;
+        buf_add(out, STR("command export "));
+        buf_add(out, str_sub(item, 0, name));
+        struct str value = str_sub(item, name, item.n);
+        add_quoted(out, value.n ? value : STR(""));
+        buf_add(out, STR(" || :; "));
+    }
+}
+
+static bool file_fill(int fd, struct str content, struct err **e)
+{
+    if (ftruncate(fd, 0) < 0 || lseek(fd, 0, SEEK_SET) < 0)
+        return err_errno(e, ERR_INTERNAL, "cannot empty the shell's command file");
+    return fd_write_all(fd, content, e);
+}
+
+bool shell_load(struct shell *s, const struct shell_command *c, struct str *trigger, struct err **e)
+{
+    const struct words *w = words_of(s);
+    autobuf script = {0};
+    if (c->first)
+        add_words(s, &script, w->init);
+    add_words(s, &script, w->head);
+    add_exports(&script, c->fields);
+    if (c->status > 0 && c->status < 256) /* the one fork; only after a failure */
+        buf_addf(&script, "(exit %d) && :; ", c->status);
+    buf_add(&script, STR("} 2>&-\n"));
+    buf_add_cstr(&script, w->source);
+    add_words(s, &script, w->tail);
+    *trigger = str_from(w->trigger);
+    return file_fill(s->control, buf_str(&script), e) && file_fill(s->text, c->text, e);
+}
+
+bool shell_load_repair(struct shell *s, struct str *trigger, struct err **e)
+{
+    autobuf script = {0};
+    add_words(s, &script, words_of(s)->tail);
+    *trigger = str_from(words_of(s)->trigger);
+    return file_fill(s->control, buf_str(&script), e);
+}
+
+void shell_forget(struct shell *s)
+{
+    (void)!ftruncate(s->control, 0);
+    (void)!ftruncate(s->text, 0);
+}
+
+void shell_settle(struct shell *s)
+{
+    struct termios now = {0}, wanted;
+    ioctl(s->slave, TCFLSH, TCIFLUSH);
+    if (tcgetattr(s->slave, &now) < 0)
+        return;
+    wanted = now;
+    modes_ordinary(&wanted);
+    if (memcmp(&now, &wanted, sizeof(now)) != 0)
+        tcsetattr(s->slave, TCSANOW, &wanted);
+}
+
+/* --- cleaning ------------------------------------------------------------------------------------- */
+
+static void erase(struct buf *text, size_t from, size_t to)
+{
+    memmove(text->p + from, text->p + to, text->n - to);
+    buf_truncate(text, text->n - (to - from));
+}
+
+/* Where a line that begins with our word at `at` begins: before it there may be what `set -x` puts there. */
+static size_t trace_begin(const struct buf *text, size_t at)
+{
+    size_t begin = at;
+    while (begin > 0 && (text->p[begin - 1] == '+' || text->p[begin - 1] == ' '))
+        begin--;
+    return begin == 0 || text->p[begin - 1] == '\n' ? begin : at;
+}
+
+/* Erases `word`, which ends in a newline, with its trace prefix, where it stands from `from` on. */
+static void erase_word(struct buf *text, size_t from, struct str word)
+{
+    ssize_t found;
+    while ((found = str_find(str_sub(buf_str(text), from, text->n), word)) >= 0) {
+        size_t at = from + (size_t)found;
+        erase(text, trace_begin(text, at), at + word.n);
+    }
+}
+
+/* Erases whole lines with the nonce, looking only at the last CLEAN_BYTES. */
+#define CLEAN_BYTES 16384
+static void erase_nonce_lines(const struct shell *s, struct buf *text)
+{
+    size_t from = text->n > CLEAN_BYTES ? text->n - CLEAN_BYTES : 0;
+    ssize_t found;
+    while ((found = str_find(str_sub(buf_str(text), from, text->n), str_make(s->nonce, VT_NONCE))) >= 0) {
+        size_t at = from + (size_t)found, end = at;
+        while (at > 0 && text->p[at - 1] != '\n')
+            at--;
+        while (end < text->n && text->p[end] != '\n')
+            end++;
+        erase(text, at, end < text->n ? end + 1 : end);
+        from = at;
+    }
+}
+
+void shell_clean_before(const struct shell *s, struct buf *text)
+{
+    if (text->n == 0)
+        return;
+    erase_nonce_lines(s, text);
+    size_t from = text->n > CLEAN_BYTES ? text->n - CLEAN_BYTES : 0;
+    erase_word(text, from, str_from(words_of(s)->trigger));
+}
+
+void shell_clean_after(const struct shell *s, struct buf *text)
+{
+    if (text->n == 0)
+        return;
+    erase_nonce_lines(s, text);
+    struct str source = str_from(words_of(s)->source);
+    size_t skip = 0;
+    while (skip < text->n && (text->p[skip] == '+' || text->p[skip] == ' '))
+        skip++;
+    if (str_starts(str_sub(buf_str(text), skip, text->n), source))
+        erase(text, 0, skip + source.n);
+}
+
+/* --- looking at it ---------------------------------------------------------------------------------- */
+
+bool shell_in_foreground(const struct shell *s)
+{
+    pid_t group = 0;
+    return ioctl(s->master, TIOCGPGRP, &group) == 0 && group == s->pid;
+}
+
+bool shell_is_asleep(const struct shell *s)
+{
+    char path[64], line[512];
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)s->pid);
+    autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, line, sizeof(line)) : -1;
+    ssize_t name = n > 0 ? str_rfind_char(str_make(line, (size_t)n), ')') : -1;
+    return name >= 0 && name + 2 < n && line[name + 2] == 'S';
+}
+
+bool shell_line_too_long(const struct shell *s, struct str text)
+{
+    struct termios t = {0};
+    if (tcgetattr(s->slave, &t) < 0 || !(t.c_lflag & ICANON))
+        return false;
+    struct str line;
+    while (str_split(&text, '\n', &line))
+        if (line.n > LINE_MAX_CANONICAL - 1)
+            return true;
+    return false;
+}
+
+bool shell_write_sync(const struct shell *s)
+{
+    char mark[128];
+    int n = snprintf(mark, sizeof(mark), "\033]" VT_MARK ";%s;%c%s\a", s->nonce, MARK_SYNC, s->nonce);
+    return write(s->slave, mark, (size_t)n) == n;
+}
+
+void shell_signal(const struct shell *s, int signal)
+{
+    pid_t group = 0;
+    if (ioctl(s->master, TIOCSIG, signal) < 0 && ioctl(s->master, TIOCGPGRP, &group) == 0 && group > 1)
+        kill(-group, signal);
+}
+
+bool shell_end_parse(const struct shell *s, struct str body, struct shell_end *end)
+{
+    struct str code, pid;
+    int64_t number;
+    *end = (struct shell_end){-1, -1, STR_NONE, STR_NONE};
+    if (!str_split(&body, ';', &code) || !str_to_i64(code, &number) || number < 0 || number > 255 ||
+        !str_split(&body, ';', &pid))
+        return false;
+    end->exit_code = (int)number;
+    if (!str_to_i64(pid, &end->pid) || end->pid <= 0)
+        end->pid = -1;
+    char between[VT_NONCE + 3];
+    snprintf(between, sizeof(between), "\037%s\037", s->nonce);
+    ssize_t at = str_find(body, str_from(between));
+    if (at < 0)
+        return true;
+    end->cwd = str_sub(body, 0, (size_t)at);
+    end->path = str_sub(body, (size_t)at + VT_NONCE + 2, body.n);
+    return true;
+}

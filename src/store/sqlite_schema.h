@@ -1,0 +1,6 @@
+/* sqlite_schema: makes, checks and migrates the database file. */
+#pragma once
+#include "store/sqlite_db.h"
+
+/* On the writer's fresh connection. ERR_INVALID: not ours, or of a newer version. */
+bool schema_open(struct db *d, const char *path, struct err **e);

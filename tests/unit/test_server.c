@@ -1,0 +1,798 @@
+/* The HTTP server over real connections. tests/net/test_raw_http.py has the malformed requests. */
+#include "net_client.h"
+#include "base/clock.h"
+
+#define SHORT_MS 150 /* deadlines of the tests that wait for one */
+
+static void assert_refused(const struct running *run, const char *request, int status, const char *part)
+{
+    autoanswer a = client_ask(run, request);
+    assert_int_equal(a.status, status);
+    if (part)
+        assert_contains(a.body, part);
+}
+
+/* ---- answers and connections ---- */
+
+static void test_pipelined_requests_are_answered_in_order(void **state)
+{
+    struct running *run = *state;
+    autofd int fd = client_open(run);
+    autobuf in = {0};
+    client_send(fd, STR(GET("/items/search?limit=1") GET("/worker") GET("/items/search?limit=3")
+                            GET("/big?n=200000") GET("/items/search?limit=5")));
+    static const size_t lengths[] = {0, 3000, 0, 200000, 0};
+    static const char *const bodies[] = {"{\"limit\":1,", NULL, "{\"limit\":3,", NULL, "{\"limit\":5,"};
+    for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
+        autoanswer a = client_answer(fd, &in);
+        assert_int_equal(a.status, 200);
+        if (bodies[i])
+            assert_contains(a.body, bodies[i]);
+        else
+            assert_int_equal(a.body_n, lengths[i]);
+    }
+}
+
+static void test_connection_close_and_http10_end_the_connection(void **state)
+{
+    struct running *run = *state;
+    static const char *const requests[] = {
+        GET_WITH("/public", "Connection: close\r\n"),
+        "GET /public HTTP/1.0\r\n\r\n",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(requests); i++) {
+        autofd int fd = client_open(run);
+        autobuf in = {0};
+        client_send(fd, str_from(requests[i]));
+        autoanswer a = client_answer(fd, &in);
+        assert_int_equal(a.status, 200);
+        assert_contains(a.head, "connection: close");
+        assert_true(client_at_end(fd, &in));
+    }
+}
+
+static void test_head_and_options(void **state)
+{
+    struct running *run = *state;
+    autofd int fd = client_open(run);
+    autobuf in = {0};
+    client_send(fd, STR("HEAD /public HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                        "HEAD /stream?n=5 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                        "OPTIONS /items HTTP/1.1\r\nHost: localhost\r\n\r\n" GET("/public")));
+    autoanswer head = client_answer_to(fd, &in, true);
+    assert_int_equal(head.status, 200);
+    assert_contains(head.head, "content-length: 3000");
+    autoanswer stream = client_answer_to(fd, &in, true);
+    assert_int_equal(stream.status, 200);
+    autoanswer options = client_answer(fd, &in);
+    assert_int_equal(options.status, 204);
+    assert_contains(options.head, "allow: POST, OPTIONS");
+    autoanswer get = client_answer(fd, &in);
+    assert_int_equal(get.body_n, 3000);
+}
+
+static void test_routing(void **state)
+{
+    struct running *run = *state;
+    assert_refused(run, GET("/nope"), 404, "{\"detail\":\"Not Found\"}");
+    assert_refused(run, GET("/items"), 405, "{\"detail\":\"Method Not Allowed\"}");
+    assert_refused(run, GET("/items/"), 307, NULL);
+    assert_refused(run, GET("/socket"), 404, NULL); /* not a WebSocket */
+    assert_refused(run, GET("/fallback"), 200, "from the fallback");
+    assert_refused(run, GET("/files/a/b%20c/"), 200, "a/b c/");
+    /* The literal before the parameter, the parameter where the literal lacks the method. */
+    assert_refused(run, GET("/items/search"), 200, "\"limit\":100");
+    assert_refused(run, "DELETE /items/search HTTP/1.1\r\nHost: localhost\r\n\r\n", 422, "uuid_parsing");
+    autoanswer a = client_ask(run, GET("/tools?a=%20b"));
+    assert_int_equal(a.status, 307);
+    assert_contains(a.head, "location: /tools/?a=%20b\r\n");
+    assert_refused(run, GET("//evil.example/tools"), 404, NULL);
+}
+
+/* ---- decoding ---- */
+
+static void test_path_and_query_come_decoded(void **state)
+{
+    struct running *run = *state;
+    assert_refused(run, GET("/items/search?limit=7&kind=a+b%26&ids=x&ids=y&ids=z"), 200,
+                   "{\"limit\":7,\"kind\":\"a b&\",\"ids\":3}");
+    assert_refused(run, GET("/items/0123456789ABCDEF0123456789abcdef"), 200,
+                   "\"id\":\"01234567-89ab-cdef-0123-456789abcdef\"");
+    assert_refused(run, GET("/items/search?limit=101"), 422, "\"loc\":[\"query\",\"limit\"]");
+    assert_refused(run, GET("/items/search?limit=many"), 422, "int_parsing");
+    assert_refused(run, GET("/items/zz"), 422, "\"loc\":[\"path\",\"item_id\"]");
+}
+
+static void test_json_bodies(void **state)
+{
+    struct running *run = *state;
+    assert_refused(run,
+                   POST("/items", JSON_TYPE "Content-Length: 26\r\n", "{\"name\":\"abc\",\"count\":100}"),
+                   201, "{\"name\":\"abc\",\"count\":100,");
+    assert_refused(run,
+                   POST("/inline",
+                        "Content-Type: application/x+json; charset=utf-8\r\nContent-Length: 14\r\n",
+                        "{\"name\":\"abc\"}"),
+                   201, "{\"name\":\"abc\",\"bytes\":14,");
+    assert_refused(run,
+                   POST("/items", JSON_TYPE "Transfer-Encoding: chunked\r\n",
+                        "7\r\n{\"name\"\r\n7\r\n:\"abc\"}\r\n0\r\nTrailer: x\r\n\r\n"),
+                   201, "{\"name\":\"abc\",\"bytes\":14,");
+    assert_refused(run, POST("/items", JSON_TYPE "Content-Length: 2\r\n", "{}"), 422,
+                   "{\"type\":\"missing\",\"loc\":[\"body\",\"name\"]");
+    assert_refused(
+        run, POST("/items", JSON_TYPE "Content-Length: 8\r\n", "{\"name\":"), 422,
+        "{\"detail\":[{\"type\":\"json_invalid\",\"loc\":[\"body\",8],\"msg\":\"JSON decode error\"");
+    assert_refused(run, POST("/items", JSON_TYPE "Content-Length: 0\r\n", ""), 422,
+                   "{\"type\":\"missing\",\"loc\":[\"body\"]");
+    assert_refused(run, POST("/items", JSON_TYPE "Content-Length: 1\r\n", "5"), 422, "model_attributes_type");
+    assert_refused(
+        run, "GET /batch HTTP/1.1\r\nHost: localhost\r\n" JSON_TYPE "Content-Length: 9\r\n\r\n[\"a\",\"b\"]",
+        200, "[\"a\",\"b\"]");
+}
+
+/* What a page of a stranger can send without asking is never JSON. */
+static void test_other_content_types_are_not_json(void **state)
+{
+    struct running *run = *state;
+    static const char *const types[] = {
+        "",
+        "Content-Type: text/plain\r\n",
+        "Content-Type: application/x-www-form-urlencoded\r\n",
+        "Content-Type: text/plain; a=application/json\r\n",
+        "Content-Type: application/jsonp\r\n",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        autobuf request = {0};
+        buf_addf(&request,
+                 "POST /items HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: 14\r\n\r\n{\"name\":\"abc\"}",
+                 types[i]);
+        assert_refused(run, request.p, 422, "model_attributes_type");
+    }
+}
+
+static void test_large_bodies(void **state)
+{
+    struct running *run = *state;
+    static const char *const paths[] = {"/inline", "/items"};
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+        autofd int fd = client_open(run);
+        autobuf in = {0}, request = {0}, body = {0};
+        buf_add_cstr(&body, "{\"name\":\"abc\",\"other\":\"");
+        memset(buf_reserve(&body, 3000000), 'x', 3000000);
+        body.n += 3000000;
+        buf_add_cstr(&body, "\"}");
+        buf_addf(&request, "POST %s HTTP/1.1\r\nHost: localhost\r\n" JSON_TYPE "Content-Length: %zu\r\n\r\n",
+                 paths[i], body.n);
+        client_send(fd, buf_str(&request));
+        client_send(fd, buf_str(&body));
+        autoanswer a = client_answer(fd, &in);
+        assert_int_equal(a.status, 201);
+        assert_contains(a.body, "\"bytes\":3000025");
+    }
+}
+
+static void test_body_limit_of_a_route(void **state)
+{
+    struct running *run = *state;
+    autobuf request = {0};
+    buf_addf(&request, "POST /small HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%0*d",
+             FIXTURE_SMALL_MAX, FIXTURE_SMALL_MAX, 1);
+    assert_refused(run, request.p, 200, "0001");
+    assert_refused(run, POST("/small", "Content-Length: 101\r\n", ""), 413, NULL);
+    buf_clear(&request);
+    buf_addf(
+        &request,
+        "POST /small HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n65\r\n%0101d\r\n0\r\n\r\n",
+        1);
+    assert_refused(run, request.p, 413, NULL);
+    /* A client that asks first is told before it sends. */
+    assert_refused(run, POST("/small", "Expect: 100-continue\r\nContent-Length: 101\r\n", ""), 413, NULL);
+}
+
+static void test_expect_continue(void **state)
+{
+    struct running *run = *state;
+    autofd int fd = client_open(run);
+    autobuf in = {0};
+    client_send(fd, STR(POST("/small", "Expect: 100-continue\r\nContent-Length: 5\r\n", "")));
+    autoanswer go_on = client_answer(fd, &in);
+    assert_int_equal(go_on.status, 100);
+    client_send(fd, STR("hello"));
+    autoanswer a = client_answer(fd, &in);
+    assert_int_equal(a.status, 200);
+    assert_string_equal(a.body, "hello");
+}
+
+/* ---- errors ---- */
+
+static void test_error_bodies(void **state)
+{
+    struct running *run = *state;
+    assert_refused(run, GET("/error?kind=1"), 422, "{\"detail\":\"what happened\"}");
+    assert_refused(run, GET("/error?kind=4"), 404, "{\"detail\":\"what happened\"}");
+    assert_refused(run, GET("/error?kind=5"), 409, "{\"detail\":\"what happened\"}");
+    assert_refused(run, GET("/error?kind=9"), 504,
+                   "{\"detail\":\"Internal Server Error\",\"exception\":\"504: what happened\"}");
+    autoanswer busy = client_ask(run, GET("/error?kind=7"));
+    assert_int_equal(busy.status, 503);
+    assert_contains(busy.head, "retry-after: 1\r\n");
+    autoanswer bug = client_ask(run, GET("/error?kind=0"));
+    assert_int_equal(bug.status, 500);
+    assert_contains(bug.body, "\"exception\":\"what happened\",\"error_id\":\"");
+}
+
+static void test_header_values_cannot_end_their_line(void **state)
+{
+    struct running *run = *state;
+    autoanswer a = client_ask(run, POST("/items", JSON_TYPE "Content-Length: 14\r\n", "{\"name\":\"abc\"}"));
+    assert_contains(a.head, "x-strange: a  x-injected: 1\r\n");
+}
+
+/* ---- who may call ---- */
+
+static void test_keys(void **state)
+{
+    (void)state;
+    struct running run;
+    const struct str keys[] = {STR_INIT("first key"), STR_INIT("second")};
+    running_start(&run, NULL, &(struct listener_config){.keys = keys, .key_count = 2});
+    assert_refused(&run, GET("/page"), 401, "{\"detail\":\"Unauthorized\"}");
+    assert_refused(&run, GET_WITH("/page", "X-Session-API-Key: seconD\r\n"), 401, NULL);
+    assert_refused(&run, GET_WITH("/page", "X-Session-API-Key: secon\r\n"), 401, NULL);
+    assert_refused(&run, GET_WITH("/page", "x-session-api-key: first key\r\n"), 200, NULL);
+    assert_refused(&run, GET_WITH("/page", "X-Session-API-Key: second\r\n"), 200, NULL);
+    assert_refused(&run, GET("/page?session_api_key=second"), 401, NULL);
+    assert_refused(&run, GET("/public"), 200, NULL);
+    assert_refused(&run, GET("/nope"), 404, NULL);
+    /* With a key any Host will do; a foreign page is refused all the same. */
+    assert_refused(&run, "GET /public HTTP/1.1\r\nHost: any.example\r\n\r\n", 200, NULL);
+    assert_refused(&run, "GET /public HTTP/1.1\r\nHost: any.example\r\nOrigin: http://any.example\r\n\r\n",
+                   200, NULL);
+    assert_refused(&run, "GET /public HTTP/1.1\r\nHost: any.example\r\nOrigin: http://other.example\r\n\r\n",
+                   403, NULL);
+    running_stop(&run);
+}
+
+static void test_origins_and_hosts(void **state)
+{
+    (void)state;
+    struct running run;
+    const struct str origins[] = {STR_INIT("https://app.example/"), STR_INIT("build-host"),
+                                  STR_INIT("null.example")};
+    const struct str hosts[] = {STR_INIT("handsd.example")};
+    running_start(&run, NULL,
+                  &(struct listener_config){.origins = origins,
+                                            .origin_count = 3,
+                                            .origin_regex = STR("https://[a-z]+\\.apps\\.example"),
+                                            .hosts = hosts,
+                                            .host_count = 1});
+    static const struct {
+        const char *host, *origin;
+        int status;
+    } cases[] = {
+        {"localhost", NULL, 200},
+        {"LOCALHOST:1234", NULL, 200},
+        {"127.0.0.1:99", NULL, 200},
+        {"127.9.9.9", NULL, 200},
+        {"[::1]:8000", NULL, 200},
+        {"handsd.example", NULL, 200},
+        {"handsd.example:8000", NULL, 200},
+        {"rebound.example", NULL, 403},
+        {"localhost.rebound.example", NULL, 403},
+        {"10.1.2.3", NULL, 403},
+        {"", NULL, 403},
+        {"localhost", "http://localhost:3000", 200},
+        {"localhost", "https://127.0.0.1", 200},
+        {"localhost", "http://[::1]:3000", 200},
+        {"localhost", "https://app.example", 200},
+        {"localhost", "http://app.example", 403},
+        {"localhost", "https://app.example:444", 403},
+        {"localhost", "http://build-host:7777", 200},
+        {"localhost", "https://one.apps.example", 200},
+        {"localhost", "https://one.apps.example.evil", 403},
+        {"localhost", "https://evil?https://one.apps.example", 403},
+        {"localhost", "null", 403},
+        {"localhost", "file://", 403},
+        {"localhost", "", 403},
+        {"localhost", "http://", 403},
+        {"localhost", "chrome-extension://localhost", 403},
+        {"handsd.example:8000", "http://handsd.example:8000", 200},
+        {"handsd.example", "https://handsd.example", 200}, /* a proxy in front speaks TLS */
+        {"handsd.example", "http://handsd.example:8001", 403},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        autobuf request = {0};
+        buf_addf(&request, "GET /public HTTP/1.1\r\nHost: %s\r\n", cases[i].host);
+        if (cases[i].origin)
+            buf_addf(&request, "Origin: %s\r\n", cases[i].origin);
+        buf_add_cstr(&request, "\r\n");
+        autoanswer a = client_ask(&run, request.p);
+        if (a.status != cases[i].status)
+            fail_msg("Host %s, Origin %s: %d", cases[i].host, cases[i].origin, a.status);
+        assert_int_equal(strstr(a.head, "access-control-allow-origin") != NULL,
+                         cases[i].origin && a.status == 200);
+    }
+    running_stop(&run);
+}
+
+static void test_preflight(void **state)
+{
+    struct running *run = *state;
+    autoanswer a =
+        client_ask(run, "OPTIONS /items HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost:3000\r\n"
+                        "Access-Control-Request-Method: POST\r\n"
+                        "Access-Control-Request-Headers: content-type, x-session-api-key\r\n\r\n");
+    assert_int_equal(a.status, 200);
+    assert_contains(a.head, "access-control-allow-origin: http://localhost:3000\r\n");
+    assert_contains(a.head, "access-control-allow-credentials: true\r\n");
+    assert_contains(a.head, "access-control-allow-headers: content-type, x-session-api-key\r\n");
+    assert_contains(a.head, "POST");
+    assert_contains(a.head, "vary: Origin\r\n");
+    assert_refused(run,
+                   "OPTIONS /items HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n"
+                   "Access-Control-Request-Method: POST\r\n\r\n",
+                   403, NULL);
+}
+
+static void test_root_path(void **state)
+{
+    (void)state;
+    struct running run;
+    running_start(&run, NULL, &(struct listener_config){.root_path = STR("/proxy/handsd/")});
+    assert_refused(&run, GET("/proxy/handsd/public"), 200, NULL);
+    assert_refused(&run, GET("/public"), 200, NULL);
+    assert_refused(&run, GET("/proxy/handsdpublic"), 404, NULL);
+    autoanswer a = client_ask(&run, GET("/proxy/handsd/tools"));
+    assert_contains(a.head, "location: /proxy/handsd/tools/\r\n");
+    running_stop(&run);
+}
+
+/* ---- parked requests ---- */
+
+struct counts {
+    struct running *run;
+    size_t connections, parked;
+};
+
+static void counts_read(void *arg)
+{
+    struct counts *c = arg;
+    c->connections = server_connections(c->run->fixture.server);
+    c->parked = server_parked(c->run->fixture.server);
+}
+
+/* The loop learns of a closed connection by an event of its own: ask until it has. */
+static void await_connections(struct running *run, size_t n)
+{
+    struct counts c = {.run = run};
+    do {
+        on_loop(run, counts_read, &c);
+    } while (c.connections != n);
+}
+
+static void await_parked(struct running *run)
+{
+    bool parked;
+    do {
+        thread_lock(&run->fixture.lock);
+        parked = run->fixture.parked != NULL;
+        thread_unlock(&run->fixture.lock);
+    } while (!parked);
+}
+
+static void test_a_parked_request_delays_nobody_and_is_answered(void **state)
+{
+    struct running *run = *state;
+    autofd int fd = client_open(run);
+    autobuf in = {0};
+    client_send(fd, STR(GET("/park") GET("/public")));
+    shutdown(fd, SHUT_WR); /* still wants the answers */
+    await_parked(run);
+    assert_refused(run, GET("/public"), 200, NULL);
+    assert_refused(run, POST("/release", "", ""), 204, NULL);
+    autoanswer parked = client_answer(fd, &in);
+    assert_int_equal(parked.status, 200);
+    assert_contains(parked.body, "released");
+    autoanswer next = client_answer(fd, &in);
+    assert_int_equal(next.body_n, 3000);
+    assert_true(client_at_end(fd, &in));
+}
+
+static void test_the_answer_for_a_client_that_has_gone_is_dropped(void **state)
+{
+    struct running *run = *state;
+    int fd = client_open(run);
+    client_send(fd, STR(GET("/park")));
+    await_parked(run);
+    const struct linger reset = {.l_onoff = 1};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    close(fd);
+    await_connections(run, 0);
+    autofd int other = client_open(run); /* takes the slot */
+    autobuf in = {0};
+    client_send(other, STR(POST("/release", "", "")));
+    autoanswer a = client_answer(other, &in);
+    assert_int_equal(a.status, 204);
+    struct counts c = {.run = run};
+    on_loop(run, counts_read, &c);
+    assert_int_equal(c.parked, 0);
+    client_send(other, STR(GET("/public")));
+    autoanswer next = client_answer(other, &in);
+    assert_int_equal(next.body_n, 3000);
+}
+
+static void test_past_the_parked_limit_503(void **state)
+{
+    (void)state;
+    struct running run;
+    running_start(&run, &(struct server_limits){.parked_max = 1}, NULL);
+    autofd int fd = client_open(&run);
+    client_send(fd, STR(GET("/park")));
+    await_parked(&run);
+    autoanswer a = client_ask(&run, GET("/public"));
+    assert_int_equal(a.status, 503);
+    assert_contains(a.head, "retry-after: 1\r\n");
+    running_stop(&run);
+}
+
+static void test_past_the_connection_limit_connections_are_closed(void **state)
+{
+    (void)state;
+    struct running run;
+    running_start(&run, &(struct server_limits){.connections_max = 2}, NULL);
+    autofd int first = client_open(&run);
+    autofd int second = client_open(&run);
+    autobuf in = {0};
+    client_send(first, STR(GET("/public")));
+    autoanswer a = client_answer(first, &in);
+    client_send(second, STR(GET("/public")));
+    autoanswer b = client_answer(second, &in);
+    autofd int third = client_open(&run);
+    assert_true(client_at_end(third, &in));
+    client_send(first, STR(GET("/public")));
+    autoanswer c = client_answer(first, &in);
+    assert_int_equal(c.status, 200);
+    running_stop(&run);
+}
+
+/* ---- deadlines ---- */
+
+static void test_deadlines(void **state)
+{
+    (void)state;
+    struct running run;
+    running_start(
+        &run,
+        &(struct server_limits){.head_ms = SHORT_MS, .body_idle_ms = SHORT_MS, .keep_alive_ms = SHORT_MS},
+        NULL);
+    uint64_t started = clock_mono_ns();
+    autofd int silent = client_open(&run), head = client_open(&run), body = client_open(&run),
+               idle = client_open(&run);
+    autobuf in = {0};
+    client_send(head, STR("GET /public HTTP/1.1\r\nHost: loc"));
+    client_send(body, STR(POST("/echo", "Content-Length: 10\r\n", "hello")));
+    client_send(idle, STR(GET("/public")));
+    autoanswer a = client_answer(idle, &in);
+    assert_int_equal(a.status, 200);
+    assert_true(client_at_end(silent, &in));
+    assert_true(client_at_end(idle, &in));
+    autoanswer late_head = client_answer(head, &in);
+    assert_int_equal(late_head.status, 408);
+    autoanswer late_body = client_answer(body, &in);
+    assert_int_equal(late_body.status, 408);
+    assert_true(clock_mono_ns() - started >= (SHORT_MS - 10) * NS_PER_MS);
+    running_stop(&run);
+}
+
+/* A head that comes in drops is due at the same time as any other. */
+static void test_dripping_does_not_move_the_heads_deadline(void **state)
+{
+    (void)state;
+    struct running run;
+    running_start(&run, &(struct server_limits){.head_ms = SHORT_MS}, NULL);
+    autofd int fd = client_open(&run);
+    autobuf in = {0};
+    client_send(fd, STR("GET /public HTTP/1.1\r\nHost: localhost\r\nX-Long: "));
+    uint64_t started = clock_mono_ns();
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    while (poll(&wait, 1, SHORT_MS / 10) == 0)
+        client_send(fd, STR("x"));
+    uint64_t ms = (clock_mono_ns() - started) / NS_PER_MS;
+    assert_true(ms < CLIENT_TIMEOUT_S * 1000);
+    autoanswer a = client_answer(fd, &in);
+    assert_int_equal(a.status, 408);
+    running_stop(&run);
+}
+
+static void test_a_client_that_does_not_read_is_dropped(void **state)
+{
+    (void)state;
+    struct running run;
+    running_start(&run, &(struct server_limits){.write_idle_ms = SHORT_MS}, NULL);
+    autofd int fd = client_open(&run);
+    autobuf in = {0};
+    client_send(fd, STR(GET("/big?n=60000000")));
+    await_connections(&run, 1);
+    await_connections(&run, 0);
+    autoanswer a = client_answer(fd, &in);
+    assert_int_equal(a.status, 0); /* cut */
+    running_stop(&run);
+}
+
+static void test_a_slow_reader_gets_everything(void **state)
+{
+    struct running *run = *state;
+    autofd int fd = client_open(run);
+    int small = 128 * 1024; /* far less than the answer */
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    autobuf in = {0};
+    client_send(fd, STR(GET("/big?n=5000000") GET("/public")));
+    autoanswer a = client_answer(fd, &in);
+    assert_int_equal(a.body_n, 5000000);
+    autoanswer b = client_answer(fd, &in);
+    assert_int_equal(b.body_n, 3000);
+}
+
+/* ---- streams ---- */
+
+static void await_streams_closed(struct running *run, int n)
+{
+    int closed;
+    do {
+        thread_lock(&run->fixture.lock);
+        closed = run->fixture.streams_closed;
+        thread_unlock(&run->fixture.lock);
+    } while (closed != n);
+}
+
+static void test_streams(void **state)
+{
+    (void)state;
+    struct running run;
+    running_start(&run, NULL, NULL);
+    autofd int fd = client_open(&run);
+    autobuf in = {0};
+    client_send(fd,
+                STR(GET("/stream?n=50000") GET("/stream?n=2&length=14") GET("/stream?n=0") GET("/public")));
+    autoanswer lines = client_answer(fd, &in);
+    assert_int_equal(lines.status, 200);
+    struct str rest = str_make(lines.body, lines.body_n), line;
+    for (int i = 0; i < 50000; i++) {
+        char expected[32];
+        snprintf(expected, sizeof(expected), "line %d", i);
+        assert_true(str_split(&rest, '\n', &line) && str_is(line, expected));
+    }
+    autoanswer fixed = client_answer(fd, &in);
+    assert_contains(fixed.head, "content-length: 14");
+    assert_string_equal(fixed.body, "line 0\nline 1\n");
+    autoanswer empty = client_answer(fd, &in);
+    assert_int_equal(empty.status, 200);
+    assert_int_equal(empty.body_n, 0);
+    autoanswer next = client_answer(fd, &in);
+    assert_int_equal(next.body_n, 3000);
+    await_streams_closed(&run, 3);
+    running_stop(&run);
+}
+
+static void test_broken_streams(void **state)
+{
+    (void)state;
+    struct running run;
+    running_start(&run, NULL, NULL);
+    static const char *const requests[] = {
+        GET("/stream?n=10&abort=1"),  /* the writer gives up */
+        GET("/stream?n=2&length=15"), /* less than announced */
+        GET("/stream?n=2&length=13"), /* more than announced */
+    };
+    for (size_t i = 0; i < ARRAY_LEN(requests); i++) {
+        autoanswer a = client_ask(&run, requests[i]);
+        assert_int_equal(a.status, 0);
+    }
+    await_streams_closed(&run, 3);
+    /* The reader gives up. */
+    int fd = client_open(&run);
+    autobuf in = {0};
+    client_send(fd, STR(GET("/stream?n=100000000")));
+    assert_true(client_more(fd, &in));
+    close(fd);
+    await_streams_closed(&run, 4);
+    /* HTTP/1.0 has no chunks: the end of the connection is the end. */
+    autofd int old = client_open(&run);
+    buf_clear(&in);
+    client_send(old, STR("GET /stream?n=2 HTTP/1.0\r\nHost: localhost\r\n\r\n"));
+    while (client_more(old, &in))
+        ;
+    assert_true(str_ends(buf_str(&in), STR("\r\n\r\nline 0\nline 1\n")));
+    await_streams_closed(&run, 5);
+    running_stop(&run);
+}
+
+/* ---- drain ---- */
+
+static void drained(void *arg)
+{
+    struct running *run = arg;
+    loop_stop(run->fixture.loop);
+}
+
+static void drain(void *arg)
+{
+    struct running *run = arg;
+    server_drain(run->fixture.server, 10000, drained, run);
+}
+
+static void test_drain_lets_requests_end(void **state)
+{
+    (void)state;
+    struct running run;
+    running_start(&run, NULL, NULL);
+    autofd int idle = client_open(&run), busy = client_open(&run);
+    autobuf in = {0};
+    client_send(idle, STR(GET("/public")));
+    autoanswer a = client_answer(idle, &in);
+    client_send(busy, STR(GET("/park") GET("/public")));
+    await_parked(&run);
+    on_loop(&run, drain, &run);
+    assert_true(client_at_end(idle, &in));
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)run.port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_not_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    close(fd);
+    thread_lock(&run.fixture.lock);
+    struct request *parked = run.fixture.parked;
+    run.fixture.parked = NULL;
+    thread_unlock(&run.fixture.lock);
+    request_reply_detail(parked, 200, "released");
+    autoanswer last = client_answer(busy, &in);
+    assert_int_equal(last.status, 200);
+    assert_contains(last.head, "connection: close");
+    assert_true(client_at_end(busy, &in)); /* what was pipelined behind is not begun */
+    pthread_join(run.thread, NULL);        /* drained() has stopped the loop */
+    fixture_end(&run.fixture);
+}
+
+static void drain_short(void *arg)
+{
+    struct running *run = arg;
+    server_drain(run->fixture.server, SHORT_MS, drained, run);
+}
+
+static void test_drain_ends_in_time(void **state)
+{
+    (void)state;
+    struct running run;
+    running_start(&run, NULL, NULL);
+    autofd int fd = client_open(&run);
+    autobuf in = {0};
+    client_send(fd, STR(GET("/park")));
+    await_parked(&run);
+    on_loop(&run, drain_short, &run);
+    assert_true(client_at_end(fd, &in));
+    pthread_join(run.thread, NULL);
+    fixture_end(&run.fixture);
+}
+
+/* ---- many at once ---- */
+
+#define CLIENTS 4
+#define PER_CLIENT 300
+#define PIPELINED 5
+
+static void client_main(void *arg)
+{
+    const struct running *run = arg;
+    for (int i = 0; i < PER_CLIENT / 50; i++) {
+        autofd int fd = client_open(run);
+        autobuf in = {0};
+        for (int k = 0; k < 50 / PIPELINED; k++) {
+            client_send(fd, STR(GET("/worker") GET("/items/search") GET("/stream?n=20")
+                                    POST("/items", JSON_TYPE "Content-Length: 14\r\n", "{\"name\":\"abc\"}")
+                                        GET("/items/0123456789abcdef0123456789abcdef")));
+            for (int n = 0; n < PIPELINED; n++) {
+                autoanswer a = client_answer(fd, &in);
+                assert_int_equal(a.status, n == 3 ? 201 : 200);
+            }
+        }
+    }
+}
+
+static void test_answers_from_other_threads(void **state)
+{
+    struct running *run = *state;
+    pthread_t threads[CLIENTS];
+    for (size_t i = 0; i < CLIENTS; i++)
+        assert_true(thread_start(&threads[i], "client", 1024 * 1024, client_main, run, NULL));
+    for (size_t i = 0; i < CLIENTS; i++)
+        pthread_join(threads[i], NULL);
+}
+
+static void test_busy_port_is_a_conflict(void **state)
+{
+    struct running *run = *state;
+    struct fixture second;
+    autoerr e = NULL;
+    fixture_start(&second, NULL, &(struct listener_config){.port = run->port}, &e);
+    assert_null(second.listener);
+    assert_int_equal(e->kind, ERR_CONFLICT);
+    fixture_end(&second);
+}
+
+static void test_openapi(void **state)
+{
+    struct running *run = *state;
+    autoanswer a = client_ask(run, GET("/openapi.json"));
+    autojson doc = json_parse(str_make(a.body, a.body_n), NULL, NULL);
+    const struct json_value *root = json_root(doc), *paths = json_get(root, "paths");
+    assert_true(str_is(json_get_str(root, "openapi"), "3.1.0"));
+    assert_null(json_get(paths, "/socket"));
+    assert_null(json_get(paths, "/openapi.json"));
+    assert_non_null(json_get(paths, "/files/{path}"));
+    const struct json_value *item = json_get(paths, "/items/{item_id}");
+    assert_non_null(json_get(item, "get"));
+    assert_non_null(json_get(item, "delete"));
+    const struct json_value *create = json_get(json_get(paths, "/items"), "post");
+    assert_true(str_is(json_get_str(create, "operationId"), "create_item"));
+    const struct json_value *responses = json_get(create, "responses");
+    assert_non_null(json_get(responses, "201"));
+    assert_non_null(json_get(responses, "404"));
+    assert_non_null(json_get(responses, "422"));
+    const struct json_value *schemas = json_get(json_get(root, "components"), "schemas");
+    assert_non_null(json_get(schemas, "ItemRequest"));
+    assert_non_null(json_get(schemas, "HTTPValidationError"));
+    assert_non_null(json_get(schemas, "ValidationError"));
+}
+
+static int group_start(void **state)
+{
+    struct running *run = xcalloc(1, sizeof(*run));
+    running_start(run, NULL, NULL);
+    *state = run;
+    return 0;
+}
+
+static int group_stop(void **state)
+{
+    running_stop(*state);
+    free(*state);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_pipelined_requests_are_answered_in_order),
+        cmocka_unit_test(test_connection_close_and_http10_end_the_connection),
+        cmocka_unit_test(test_head_and_options),
+        cmocka_unit_test(test_routing),
+        cmocka_unit_test(test_path_and_query_come_decoded),
+        cmocka_unit_test(test_json_bodies),
+        cmocka_unit_test(test_other_content_types_are_not_json),
+        cmocka_unit_test(test_large_bodies),
+        cmocka_unit_test(test_body_limit_of_a_route),
+        cmocka_unit_test(test_expect_continue),
+        cmocka_unit_test(test_error_bodies),
+        cmocka_unit_test(test_header_values_cannot_end_their_line),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_origins_and_hosts),
+        cmocka_unit_test(test_preflight),
+        cmocka_unit_test(test_root_path),
+        cmocka_unit_test(test_a_parked_request_delays_nobody_and_is_answered),
+        cmocka_unit_test(test_the_answer_for_a_client_that_has_gone_is_dropped),
+        cmocka_unit_test(test_past_the_parked_limit_503),
+        cmocka_unit_test(test_past_the_connection_limit_connections_are_closed),
+        cmocka_unit_test(test_deadlines),
+        cmocka_unit_test(test_dripping_does_not_move_the_heads_deadline),
+        cmocka_unit_test(test_a_client_that_does_not_read_is_dropped),
+        cmocka_unit_test(test_a_slow_reader_gets_everything),
+        cmocka_unit_test(test_streams),
+        cmocka_unit_test(test_broken_streams),
+        cmocka_unit_test(test_drain_lets_requests_end),
+        cmocka_unit_test(test_drain_ends_in_time),
+        cmocka_unit_test(test_answers_from_other_threads),
+        cmocka_unit_test(test_busy_port_is_a_conflict),
+        cmocka_unit_test(test_openapi),
+    };
+    return cmocka_run_group_tests(tests, group_start, group_stop);
+}

@@ -1,0 +1,531 @@
+/* The mind's end of hands: calls from a thread, deaths, deadlines, and programs that only pretend to be a hand. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/thread.h"
+#include "workspace/hand.h"
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <stdatomic.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+struct house {
+    struct loop *loop;
+    pthread_t thread;
+    struct hands *hands;
+    struct mailbox *mailbox;
+    struct hand_spec spec;
+    char dir[40];
+};
+
+static const char *real_hand(void)
+{
+    const char *path = getenv("HANDSD_HAND");
+    return path ? path : "build/hand";
+}
+
+static void run_loop(void *arg)
+{
+    loop_run(arg);
+}
+
+static struct house *house_new(const char *program, uint64_t idle_ms)
+{
+    static const char *const env[] = {"CONFIGURED=yes", NULL};
+    struct house *s = xcalloc(1, sizeof(*s));
+    strcpy(s->dir, "/tmp/test-workspace-XXXXXX");
+    assert_non_null(mkdtemp(s->dir));
+    s->loop = loop_new(NULL);
+    assert_non_null(s->loop);
+    struct hands_config config = {.program = program, .idle_ms = idle_ms, .env = env};
+    s->hands = hands_new(s->loop, &config, NULL);
+    assert_non_null(s->hands);
+    s->mailbox = mailbox_new();
+    s->spec = (struct hand_spec){.id = uuid_random(), .owner_token = 3, .working_dir = str_from(s->dir)};
+    assert_true(thread_start(&s->thread, "loop", THREAD_STACK_BYTES, run_loop, s->loop, NULL));
+    return s;
+}
+
+static void on_closed(void *arg)
+{
+    loop_stop(((struct house *)arg)->loop);
+}
+
+static void close_hands(void *arg)
+{
+    struct house *s = arg;
+    hands_close(s->hands, on_closed, s);
+}
+
+static void house_free(struct house *s)
+{
+    loop_call(s->loop, close_hands, s);
+    pthread_join(s->thread, NULL);
+    hands_free(s->hands);
+    loop_free(s->loop);
+    mailbox_close(s->mailbox);
+    mailbox_unref(s->mailbox);
+    rmdir(s->dir);
+    free(s);
+}
+
+static uint64_t now_ms(void)
+{
+    return clock_mono_ns() / NS_PER_MS;
+}
+
+static struct buf command(const char *text)
+{
+    struct buf fields = {0};
+    wire_add_str(&fields, F_COMMAND, str_from(text));
+    wire_add_int(&fields, F_INPUT, 0);
+    return fields;
+}
+
+/* Runs a shell command; its output goes to `data`. The exit code, or -1000 - kind of the error. */
+static int run(struct house *s, const char *text, struct buf *data)
+{
+    struct buf fields = command(text);
+    autobuf result = {0};
+    autoerr e = NULL;
+    buf_deinit(data);
+    if (!hand_call_wait(s->hands, &s->spec, OP_SPAWN, &fields, 10000, s->mailbox, &result, data, 1024 * 1024,
+                        &e))
+        return -1000 - (int)e->kind;
+    assert_int_equal(wire_get_int(buf_str(&result), F_STATUS, -1), WIRE_OK);
+    return (int)wire_get_int(buf_str(&result), F_EXIT_CODE, -999);
+}
+
+static bool process_ends(pid_t pid, int ms)
+{
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (fd < 0)
+        return errno == ESRCH;
+    struct pollfd polled = {fd, POLLIN, 0};
+    int n = poll(&polled, 1, ms);
+    close(fd);
+    return n > 0;
+}
+
+static pid_t hand_pid(struct house *s)
+{
+    autobuf result = {0};
+    struct buf fields = {0};
+    assert_true(
+        hand_call_wait(s->hands, &s->spec, OP_PREPARE, &fields, 10000, s->mailbox, &result, NULL, 0, NULL));
+    pid_t pid = (pid_t)wire_get_int(buf_str(&result), F_PID, 0);
+    assert_true(pid > 1);
+    return pid;
+}
+
+/* --- ordinary calls ------------------------------------------------------------------------- */
+
+static void calls_are_answered(void **state)
+{
+    (void)state;
+    setenv("SESSION_API_KEY", "leak", 1);
+    setenv("LLM_API_KEY", "leak", 1);
+    struct house *s = house_new(real_hand(), 0);
+    autobuf data = {0};
+    assert_int_equal(run(s, "pwd; exit 3", &data), 3);
+    assert_true(str_starts(buf_str(&data), str_from(s->dir)));
+    assert_int_equal(
+        run(s, "env; cat /proc/$PPID/../$PPID/environ /proc/*/environ 2>/dev/null | tr '\\0' '\\n'", &data),
+        0);
+    assert_true(str_find(buf_str(&data), STR("CONFIGURED=yes")) >= 0);
+    assert_true(str_find(buf_str(&data), STR("AI_AGENT=openhands")) >= 0);
+    assert_int_equal(run(s, "env", &data), 0);
+    assert_int_equal(str_find(buf_str(&data), STR("leak")), -1);
+    assert_int_equal(run(s, "head -c 2000000 /dev/zero", &data), -1000 - ERR_TOO_LARGE);
+    assert_int_equal(run(s, "head -c 1000000 /dev/zero", &data), 0);
+    assert_int_equal(data.n, 1000000);
+    unsetenv("SESSION_API_KEY");
+    unsetenv("LLM_API_KEY");
+    house_free(s);
+}
+
+static void a_deadline_ends_a_call(void **state)
+{
+    (void)state;
+    struct house *s = house_new(real_hand(), 0);
+    struct buf fields = command("echo $$; exec sleep 1000");
+    autobuf result = {0};
+    autoerr e = NULL;
+    uint64_t start = now_ms();
+    assert_false(
+        hand_call_wait(s->hands, &s->spec, OP_SPAWN, &fields, 200, s->mailbox, &result, NULL, 0, &e));
+    assert_int_equal(e->kind, ERR_TIMEOUT);
+    assert_in_range(now_ms() - start, 150, 1000);
+    autobuf data = {0};
+    assert_int_equal(run(s, "true", &data), 0);
+    house_free(s);
+}
+
+static void cancel_mailbox(void *arg)
+{
+    mailbox_cancel(((struct house *)arg)->mailbox);
+}
+
+static void later(void *arg)
+{
+    loop_timer(((struct house *)arg)->loop, 200, cancel_mailbox, arg);
+}
+
+static void a_cancelled_run_is_free_within_a_second(void **state)
+{
+    (void)state;
+    struct house *s = house_new(real_hand(), 0);
+    autobuf data = {0};
+    assert_int_equal(run(s, "true", &data), 0);
+    loop_call(s->loop, later, s);
+    uint64_t start = now_ms();
+    assert_int_equal(run(s, "trap '' TERM; while :; do sleep 0.1; done", &data), -1000 - ERR_CANCELLED);
+    assert_in_range(now_ms() - start, 150, 1250);
+    house_free(s);
+}
+
+/* --- death ---------------------------------------------------------------------------------- */
+
+struct count {
+    atomic_int done, gone;
+};
+
+static void count_done(void *arg, struct str fields, const struct err *e)
+{
+    struct count *c = arg;
+    (void)fields;
+    if (e && e->kind == ERR_GONE)
+        c->gone++;
+    c->done++;
+}
+
+static const struct hand_callbacks counting = {.on_done = count_done};
+
+static void wait_for(atomic_int *value, int least)
+{
+    uint64_t start = now_ms();
+    while (*value < least) {
+        assert_true(now_ms() - start < 10000);
+        poll(NULL, 0, 1);
+    }
+}
+
+static void a_dead_hand_ends_each_call_once_and_the_next_one_starts_another(void **state)
+{
+    (void)state;
+    struct house *s = house_new(real_hand(), 0);
+    struct count count = {0};
+    pid_t pid = hand_pid(s);
+    for (int i = 0; i < 50; i++) {
+        struct buf fields = command("sleep 1000");
+        hand_call(s->hands, &s->spec, OP_SPAWN, &fields, 0, true, &counting, &count);
+    }
+    autobuf data = {0};
+    assert_int_equal(run(s, "true", &data), 0); /* so they have all begun */
+    kill(pid, SIGKILL);
+    wait_for(&count.done, 50);
+    assert_int_equal(count.gone, 50);
+    assert_int_equal(run(s, "true", &data), 0);
+    assert_true(hand_pid(s) != pid);
+    assert_int_equal(count.done, 50);
+    hand_end(s->hands, &s->spec.id);
+    assert_int_equal(run(s, "true", &data), 0);
+    house_free(s);
+}
+
+static void a_hand_killed_by_its_own_command_is_an_answer(void **state)
+{
+    (void)state;
+    struct house *s = house_new(real_hand(), 0);
+    autobuf data = {0};
+    char text[64];
+    snprintf(text, sizeof(text), "kill -9 %d; sleep 1000", (int)hand_pid(s));
+    assert_int_equal(run(s, text, &data), -1000 - ERR_GONE);
+    house_free(s);
+}
+
+static void closing_ends_every_process(void **state)
+{
+    (void)state;
+    struct house *s = house_new(real_hand(), 0);
+    autobuf data = {0};
+    struct count count = {0};
+    assert_int_equal(run(s, "setsid sleep 1001 >/dev/null 2>&1 & echo $!", &data), 0);
+    pid_t daemon = (pid_t)strtol(data.p, NULL, 10);
+    pid_t pid = hand_pid(s);
+    struct buf fields = command("sleep 1002");
+    hand_call(s->hands, &s->spec, OP_SPAWN, &fields, 0, true, &counting, &count);
+    uint64_t start = now_ms();
+    house_free(s);
+    assert_true(now_ms() - start < 2000);
+    assert_int_equal(count.gone, 1);
+    assert_true(process_ends(pid, 0));
+    assert_true(process_ends(daemon, 1000));
+}
+
+static void an_idle_hand_ends_unless_something_runs(void **state)
+{
+    (void)state;
+    struct house *s = house_new(real_hand(), 50);
+    autobuf data = {0};
+    pid_t pid = hand_pid(s);
+    assert_true(process_ends(pid, 5000));
+    assert_int_equal(run(s, "sleep 1001 >/dev/null 2>&1 & echo $!", &data), 0);
+    pid = hand_pid(s);
+    assert_false(process_ends(pid, 500));
+    house_free(s);
+}
+
+/* --- standard input ------------------------------------------------------------------------- */
+
+struct talk {
+    struct count count;
+    struct buf out;
+};
+
+static void talk_data(void *arg, enum wire_stream stream, struct str data)
+{
+    struct talk *t = arg;
+    assert_int_equal(stream, WIRE_STDOUT);
+    buf_add(&t->out, data);
+}
+
+static void input_is_streamed_and_bounded(void **state)
+{
+    (void)state;
+    static const struct hand_callbacks talking = {.on_data = talk_data, .on_done = count_done};
+    struct house *s = house_new(real_hand(), 0);
+    struct talk talk = {0}, stuck = {0};
+    struct buf fields = {0};
+    wire_add_str(&fields, F_COMMAND, STR("wc -c"));
+    uint64_t call = hand_call(s->hands, &s->spec, OP_SPAWN, &fields, 0, true, &talking, &talk);
+    for (int i = 0; i < 8; i++) {
+        struct buf chunk = {0};
+        memset(buf_reserve(&chunk, 100000), 'x', 100000);
+        chunk.n = 100000;
+        hand_send(s->hands, call, &chunk);
+    }
+    hand_send_end(s->hands, call);
+    wait_for(&talk.count.done, 1);
+    assert_string_equal(talk.out.p, "800000\n");
+    buf_deinit(&talk.out);
+
+    wire_add_str(&fields, F_COMMAND, STR("sleep 1000"));
+    call = hand_call(s->hands, &s->spec, OP_SPAWN, &fields, 0, true, &talking, &stuck);
+    for (int i = 0; i < 30; i++) {
+        struct buf chunk = {0};
+        memset(buf_reserve(&chunk, 100000), 'x', 100000);
+        chunk.n = 100000;
+        hand_send(s->hands, call, &chunk);
+    }
+    wait_for(&stuck.count.done, 1);
+    hand_send_end(s->hands, call); /* a late word to a dead call harms nobody */
+    hand_cancel(s->hands, call);
+    house_free(s);
+}
+
+/* --- pretenders ----------------------------------------------------------------------------- */
+
+/* Writes a program that prints `bytes`, then does what `rest` says. */
+static void pretender(char path[64], struct str bytes, const char *rest)
+{
+    char base[48] = "/tmp/test-pretender-XXXXXX", answer[72];
+    assert_non_null(mkdtemp(base));
+    snprintf(answer, sizeof(answer), "%s/bytes", base);
+    assert_true(file_write_atomic(answer, bytes, 0600, NULL));
+    snprintf(path, 64, "%s/hand", base);
+    autobuf script = {0};
+    buf_addf(&script, "#!/bin/sh\ncat %s\n%s\n", answer, rest);
+    assert_true(file_write_atomic(path, buf_str(&script), 0700, NULL));
+}
+
+static void pretender_remove(char path[64])
+{
+    char other[80];
+    unlink(path);
+    *strrchr(path, '/') = '\0';
+    snprintf(other, sizeof(other), "%s/bytes", path);
+    unlink(other);
+    rmdir(path);
+}
+
+static void greeting(struct buf *out)
+{
+    autobuf hello = {0};
+    wire_add_int(&hello, F_VERSION_MIN, 1);
+    wire_add_int(&hello, F_VERSION_MAX, 1);
+    buf_add(out, str_make(WIRE_MAGIC, WIRE_MAGIC_LEN));
+    wire_add_message(out, WIRE_HELLO, 0, buf_str(&hello));
+}
+
+static void expect_gone(struct str bytes)
+{
+    char path[64];
+    pretender(path, bytes, "exec sleep 1003");
+    struct house *s = house_new(path, 0);
+    autobuf data = {0};
+    uint64_t start = now_ms();
+    assert_int_equal(run(s, "true", &data), -1000 - ERR_GONE);
+    assert_true(now_ms() - start < 3000);
+    house_free(s);
+    pretender_remove(path);
+}
+
+static void a_protocol_error_kills_the_hand(void **state)
+{
+    (void)state;
+    autobuf b = {0};
+    for (int round = 0; round < 9; round++) {
+        buf_clear(&b);
+        if (round > 1)
+            greeting(&b);
+        switch (round) {
+        case 0: /* no magic within the bound */
+            memset(buf_reserve(&b, 70000), 'g', 70000);
+            b.n = 70000;
+            break;
+        case 1: /* a call before the greeting */
+            buf_add(&b, str_make(WIRE_MAGIC, WIRE_MAGIC_LEN));
+            wire_add_control(&b, WIRE_PING, 0);
+            break;
+        case 2: buf_add(&b, STR("\xff\xff\xff\x7f")); break;
+        case 3: greeting(&b); break;
+        case 4: wire_add_message(&b, WIRE_RESULT, 99, STR_NONE); break; /* never made */
+        case 5: wire_add_message(&b, WIRE_CALL, 1, STR_NONE); break;
+        case 6: wire_add_credit(&b, 99, WIRE_STDIN, 1); break;
+        case 7: wire_add_message(&b, WIRE_NOTE, 0, STR("\x01\x00\xff\x00\x00\x00x")); break;
+        default: wire_add_end(&b, 0, WIRE_STDOUT); break; /* call 0 has no streams */
+        }
+        expect_gone(buf_str(&b));
+    }
+}
+
+/* The first call of a hand is number 1: what a pretender may say to it before it reads anything. */
+static void wrong_answers_to_a_real_call_kill_the_hand(void **state)
+{
+    (void)state;
+    autobuf b = {0}, big = {0};
+    memset(buf_reserve(&big, WIRE_PAYLOAD_MAX), 'x', WIRE_PAYLOAD_MAX);
+    big.n = WIRE_PAYLOAD_MAX;
+    for (int round = 0; round < 3; round++) {
+        buf_clear(&b);
+        for (int i = 0; i < (round == 1 ? 300 : 6); i++) {
+            if (round == 0)
+                wire_add_data(&b, 1, WIRE_STDOUT, buf_str(&big)); /* 384 kB, 256 kB are allowed */
+            size_t at = b.n;
+            if (round)
+                wire_add_message(&b, WIRE_RESULT, 1, buf_str(&big));
+            if (round == 1)
+                b.p[at + 5] = (char)WIRE_MORE; /* 19 MB of RESULT */
+        }
+        char path[64];
+        autobuf hello = {0};
+        greeting(&hello);
+        char program[128];
+        pretender(path, buf_str(&b), "exec sleep 1003");
+        /* The greeting first, then the rest once the call has come. */
+        char where[80];
+        snprintf(where, sizeof(where), "%s", path);
+        *strrchr(where, '/') = '\0';
+        snprintf(program, sizeof(program), "%s/hello", where);
+        assert_true(file_write_atomic(program, buf_str(&hello), 0600, NULL));
+        autobuf script = {0};
+        buf_addf(&script, "#!/bin/sh\ncat %s/hello\nhead -c 200 >/dev/null\ncat %s/bytes\nexec sleep 1003\n",
+                 where, where);
+        assert_true(file_write_atomic(path, buf_str(&script), 0700, NULL));
+        struct house *s = house_new(path, 0);
+        struct count count = {0};
+        struct buf fields = command("true");
+        hand_call(s->hands, &s->spec, OP_SPAWN, &fields, 8000, false, &counting, &count);
+        wait_for(&count.done, 1);
+        assert_int_equal(count.gone, 1);
+        house_free(s);
+        unlink(program);
+        pretender_remove(path);
+    }
+}
+
+static void random_answers_never_harm(void **state)
+{
+    (void)state;
+    unsigned seed = 7;
+    for (int round = 0; round < 20; round++) {
+        autobuf b = {0};
+        if (round % 2)
+            greeting(&b);
+        size_t from = b.n;
+        for (int i = 0; i < 3000; i++)
+            buf_add_char(&b, (char)rand_r(&seed));
+        for (size_t at = from; at + 12 < b.n && round % 2; at += 64) {
+            memcpy(b.p + at, "\x3c\x00\x00\x00", 4);
+            b.p[at + 4] = (char)(1 + rand_r(&seed) % 10);
+            b.p[at + 5] = (char)(rand_r(&seed) % 3);
+            memcpy(b.p + at + 6, "\0\0\1\0\0\0", 6);
+        }
+        char path[64];
+        pretender(path, buf_str(&b), "exit 0");
+        struct house *s = house_new(path, 0);
+        autobuf data = {0};
+        int code = run(s, "true", &data);
+        assert_true(code == -1000 - ERR_GONE);
+        house_free(s);
+        pretender_remove(path);
+    }
+}
+
+static void a_long_banner_is_skipped(void **state)
+{
+    (void)state;
+    autobuf b = {0};
+    char path[64], rest[300];
+    memset(buf_reserve(&b, WIRE_BANNER_MAX), 'w', WIRE_BANNER_MAX);
+    b.n = WIRE_BANNER_MAX;
+    snprintf(rest, sizeof(rest), "exec %s", realpath(real_hand(), (char[4096]){0}));
+    pretender(path, buf_str(&b), rest);
+    struct house *s = house_new(path, 0);
+    autobuf data = {0};
+    assert_int_equal(run(s, "echo fine", &data), 0);
+    assert_string_equal(data.p, "fine\n");
+    house_free(s);
+    pretender_remove(path);
+}
+
+static void a_missing_program_is_an_error_of_the_call(void **state)
+{
+    (void)state;
+    struct house *s = house_new("/no/such/hand", 0);
+    autobuf data = {0};
+    int code = run(s, "true", &data);
+    assert_true(code == -1000 - ERR_GONE || code == -1000 - ERR_NOT_FOUND);
+    house_free(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(calls_are_answered),
+        cmocka_unit_test(a_deadline_ends_a_call),
+        cmocka_unit_test(a_cancelled_run_is_free_within_a_second),
+        cmocka_unit_test(a_dead_hand_ends_each_call_once_and_the_next_one_starts_another),
+        cmocka_unit_test(a_hand_killed_by_its_own_command_is_an_answer),
+        cmocka_unit_test(closing_ends_every_process),
+        cmocka_unit_test(an_idle_hand_ends_unless_something_runs),
+        cmocka_unit_test(input_is_streamed_and_bounded),
+        cmocka_unit_test(a_protocol_error_kills_the_hand),
+        cmocka_unit_test(wrong_answers_to_a_real_call_kill_the_hand),
+        cmocka_unit_test(random_answers_never_harm),
+        cmocka_unit_test(a_long_banner_is_skipped),
+        cmocka_unit_test(a_missing_program_is_an_error_of_the_call),
+    };
+    return cmocka_run_group_tests_name("workspace", tests, NULL, NULL);
+}
