@@ -3,7 +3,8 @@
 #include "agent/internal.h"
 #include <stdlib.h>
 
-static const struct tool_set all = {.at = {&tool_terminal, &tool_file_editor, &tool_finish, &tool_think}, .n = 4};
+static const struct tool_set all = {.at = {&tool_terminal, &tool_file_editor, &tool_finish, &tool_think},
+                                    .n = 4};
 
 static void must(bool ok)
 {

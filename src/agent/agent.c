@@ -44,7 +44,8 @@ static bool tools_read(struct agent *a, const struct json_value *tools, struct e
     if (!json_is_null(tools) && json_type(tools) != JSON_ARRAY)
         return err_set(e, ERR_INVALID, "agent.tools should be a list");
     for (struct json_iter it = json_iter(tools); json_next(&it);) {
-        struct str name = json_type(it.value) == JSON_STRING ? json_str(it.value) : json_get_str(it.value, "name");
+        struct str name =
+            json_type(it.value) == JSON_STRING ? json_str(it.value) : json_get_str(it.value, "name");
         if (name.n == 0)
             return err_set(e, ERR_INVALID, "agent.tools.%zu.name is missing", it.index);
         tool_add(a, name);
@@ -68,7 +69,8 @@ static bool defaults_read(struct agent *a, const struct json_value *names, struc
     return true;
 }
 
-static bool text_read(const struct json_value *parent, const char *key, const char *where, struct buf *out, struct err **e)
+static bool text_read(const struct json_value *parent, const char *key, const char *where, struct buf *out,
+                      struct err **e)
 {
     const struct json_value *v = json_get(parent, key);
     if (json_is_null(v))
@@ -81,15 +83,16 @@ static bool text_read(const struct json_value *parent, const char *key, const ch
     return true;
 }
 
-static bool config_read(struct agent *a, const struct json_value *config, const char *(*env)(const char *name),
-                        struct err **e)
+static bool config_read(struct agent *a, const struct json_value *config,
+                        const char *(*env)(const char *name), struct err **e)
 {
     const struct json_value *context = json_get(config, "agent_context");
     struct str kind = json_get_str(config, "kind");
     if (json_type(config) != JSON_OBJECT)
         return err_set(e, ERR_INVALID, "agent should be an object");
     if (kind.n > 0 && !str_is(kind, "Agent"))
-        return err_set(e, ERR_INVALID, "agent.kind '%.*s' is not supported; it should be 'Agent'", STR_ARG(str_sub(kind, 0, 60)));
+        return err_set(e, ERR_INVALID, "agent.kind '%.*s' is not supported; it should be 'Agent'",
+                       STR_ARG(str_sub(kind, 0, 60)));
     if (json_type(json_get(config, "llm")) != JSON_OBJECT)
         return err_set(e, ERR_INVALID, "agent.llm is missing");
     if (!(a->llm = llm_new(json_get(config, "llm"), env, e)))

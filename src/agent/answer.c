@@ -2,19 +2,19 @@
 #include "agent/internal.h"
 #include "base/utf8.h"
 
-#define NAME_MAX_BYTES 64          /* of a tool's name as a provider takes it back */
-#define NAME_SHOWN 100             /* characters of an unknown name in the error */
-#define UNPARSED_MAX 4000          /* bytes of arguments that are too large to be kept */
+#define NAME_MAX_BYTES 64 /* of a tool's name as a provider takes it back */
+#define NAME_SHOWN 100    /* characters of an unknown name in the error */
+#define UNPARSED_MAX 4000 /* bytes of arguments that are too large to be kept */
 #define EMPTY_ANSWER                                                                                                   \
     "Your last answer had neither a message nor a tool call. Go on with the task by calling a tool; when it is done, " \
     "call `finish` or write a message."
 
 struct prepared { /* a call of the answer */
     struct uuid id;
-    struct str name, call_id, given;  /* `given`: arguments as they came, bounded */
+    struct str name, call_id, given; /* `given`: arguments as they came, bounded */
     const struct tool *tool;
     struct tool_arguments arguments;
-    struct str error;                 /* why it cannot be run; STR_NONE: it can */
+    struct str error; /* why it cannot be run; STR_NONE: it can */
 };
 
 struct turn {
@@ -136,7 +136,8 @@ static void action_body(const struct turn *t, const struct prepared *p, bool fir
     event_draft_reduce(d);
 }
 
-static bool append(const struct turn *t, struct event_draft *drafts, size_t n, enum status status, struct err **e)
+static bool append(const struct turn *t, struct event_draft *drafts, size_t n, enum status status,
+                   struct err **e)
 {
     struct llm *llm = agent_llm(t->agent);
     struct agent_update update = {
@@ -200,8 +201,9 @@ static bool append_message(struct turn *t, enum step *outcome, struct err **e)
     return append(t, drafts, 2, 0, e);
 }
 
-bool answer_append(struct agent *a, const struct view *view, const struct agent_host *host, const struct llm_answer *answer,
-                   struct arena *arena, enum step *outcome, bool *run, struct err **e)
+bool answer_append(struct agent *a, const struct view *view, const struct agent_host *host,
+                   const struct llm_answer *answer, struct arena *arena, enum step *outcome, bool *run,
+                   struct err **e)
 {
     struct turn t = {.agent = a, .view = view, .host = host, .answer = answer, .arena = arena};
     *run = false;

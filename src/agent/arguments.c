@@ -4,8 +4,8 @@
 #include "base/utf8.h"
 #include <ctype.h>
 
-#define NAMES_SHOWN_MAX 20     /* parameters listed in an error */
-#define SUMMARY_MAX 2000       /* bytes of a summary */
+#define NAMES_SHOWN_MAX 20      /* parameters listed in an error */
+#define SUMMARY_MAX 2000        /* bytes of a summary */
 #define SUMMARY_DEFAULT_MAX 200 /* bytes of arguments in a summary that we make up */
 
 struct argument {
@@ -79,10 +79,9 @@ static const struct json_field *field_find(const struct tool *tool, struct str k
 /* "security risk", "securityRisk", "security_risks", "risk_level" … all mean security_risk. */
 static bool is_risk_key(struct str key)
 {
-    static const char *const spellings[] = {"securityrisk",      "securityrisks",     "secuirtyrisk",
-                                            "secrutiyrisk",      "securtyrisk",       "securityrisklevel",
-                                            "securityriskvalue", "risklevel",         "security",
-                                            "risk"};
+    static const char *const spellings[] = {
+        "securityrisk",      "securityrisks",     "secuirtyrisk", "secrutiyrisk", "securtyrisk",
+        "securityrisklevel", "securityriskvalue", "risklevel",    "security",     "risk"};
     char letters[32];
     size_t n = 0;
     for (size_t i = 0; i < key.n; i++) {
@@ -152,7 +151,8 @@ static bool arguments_collect(const struct tool *tool, const struct json_value *
     if (tool->text_param && json_str(root).p) { /* a bare string */
         autobuf text = {0};
         json_add(&text, root);
-        a->at[a->n++] = (struct argument){.key = str_from(tool->text_param), .text = arena_str(arena, buf_str(&text))};
+        a->at[a->n++] =
+            (struct argument){.key = str_from(tool->text_param), .text = arena_str(arena, buf_str(&text))};
         return true;
     }
     if (json_type(root) != JSON_OBJECT)
@@ -190,7 +190,8 @@ static bool take_risk(struct arguments *a, const struct json_value *value, bool 
     return true;
 }
 
-static bool take_meta(const struct tool *tool, struct arguments *a, bool with_risk, struct arena *arena, struct err **e)
+static bool take_meta(const struct tool *tool, struct arguments *a, bool with_risk, struct arena *arena,
+                      struct err **e)
 {
     size_t kept = 0;
     a->risk = STR("UNKNOWN");
@@ -285,13 +286,14 @@ static bool refuse(const struct tool *tool, const struct arguments *a, const cha
     if (names.n == 0)
         buf_add(&names, STR("none"));
     if (!a)
-        return err_set(e, ERR_INVALID, "Error validating tool '%s': the arguments are not valid JSON (%s).", tool->name, why);
+        return err_set(e, ERR_INVALID, "Error validating tool '%s': the arguments are not valid JSON (%s).",
+                       tool->name, why);
     return err_set(e, ERR_INVALID, "Error validating tool '%s': %s. Parameters given: %.*s.", tool->name, why,
                    STR_ARG(buf_str(&names)));
 }
 
-static bool action_decode(const struct tool *tool, const struct arguments *a, struct arena *arena, struct buf *out,
-                          struct err **e)
+static bool action_decode(const struct tool *tool, const struct arguments *a, struct arena *arena,
+                          struct buf *out, struct err **e)
 {
     autobuf text = {0};
     struct json_writer w = json_writer(&text);
@@ -310,8 +312,8 @@ static bool action_decode(const struct tool *tool, const struct arguments *a, st
     return true;
 }
 
-static bool decode(const struct tool *tool, const struct json_value *root, bool with_risk, struct arena *arena,
-                   struct arguments *a, struct tool_arguments *out, struct err **e)
+static bool decode(const struct tool *tool, const struct json_value *root, bool with_risk,
+                   struct arena *arena, struct arguments *a, struct tool_arguments *out, struct err **e)
 {
     autobuf normalized = {0}, action = {0};
     autoerr why = NULL;
@@ -338,10 +340,11 @@ bool tool_decode(const struct tool *tool, struct str arguments, bool with_risk, 
 {
     autoerr why = NULL;
     if (arguments.n > LLM_ARGUMENTS_MAX)
-        return err_set(e, ERR_TOO_LARGE,
-                       "Error validating tool '%s': the arguments have %zu bytes, more than the %d allowed. Split the work "
-                       "into smaller calls.",
-                       tool->name, arguments.n, LLM_ARGUMENTS_MAX);
+        return err_set(
+            e, ERR_TOO_LARGE,
+            "Error validating tool '%s': the arguments have %zu bytes, more than the %d allowed. Split the work "
+            "into smaller calls.",
+            tool->name, arguments.n, LLM_ARGUMENTS_MAX);
     autojson doc = arguments_parse(arguments, &why);
     if (!doc)
         return refuse(tool, NULL, err_text(why), e);

@@ -7,9 +7,9 @@ struct classification {
 };
 
 static const struct classification classifications[] = {
-    {"auth", "settings", false},         {"quota", "settings", false},  {"rate_limit", "retry", true},
-    {"config", "settings", false},       {"transient", "retry", true},  {"agent_action", "retry", true},
-    {"internal", "none", false},         {"unknown", "none", false},
+    {"auth", "settings", false},   {"quota", "settings", false}, {"rate_limit", "retry", true},
+    {"config", "settings", false}, {"transient", "retry", true}, {"agent_action", "retry", true},
+    {"internal", "none", false},   {"unknown", "none", false},
 };
 
 static const struct {
@@ -38,19 +38,33 @@ static const struct {
 static const struct {
     const char *part, *kind;
 } parts[] = {
-    {"insufficient_quota", "quota"},    {"exceeded your current quota", "quota"}, {"billing", "quota"},
-    {"insufficient credit", "quota"},   {"budget has been exceeded", "quota"},    {"rate limit", "rate_limit"},
-    {"rate_limit", "rate_limit"},       {"too many requests", "rate_limit"},      {"invalid api key", "auth"},
-    {"invalid_api_key", "auth"},        {"incorrect api key", "auth"},            {"authentication", "auth"},
-    {"unauthorized", "auth"},           {"permission denied by the model", "auth"}, {"model not found", "config"},
-    {"model_not_found", "config"},      {"unsupported parameter", "config"},      {"timed out", "transient"},
-    {"connection refused", "transient"}, {"connection reset", "transient"},       {"overloaded", "transient"},
+    {"insufficient_quota", "quota"},
+    {"exceeded your current quota", "quota"},
+    {"billing", "quota"},
+    {"insufficient credit", "quota"},
+    {"budget has been exceeded", "quota"},
+    {"rate limit", "rate_limit"},
+    {"rate_limit", "rate_limit"},
+    {"too many requests", "rate_limit"},
+    {"invalid api key", "auth"},
+    {"invalid_api_key", "auth"},
+    {"incorrect api key", "auth"},
+    {"authentication", "auth"},
+    {"unauthorized", "auth"},
+    {"permission denied by the model", "auth"},
+    {"model not found", "config"},
+    {"model_not_found", "config"},
+    {"unsupported parameter", "config"},
+    {"timed out", "transient"},
+    {"connection refused", "transient"},
+    {"connection reset", "transient"},
+    {"overloaded", "transient"},
     {"temporarily unavailable", "transient"},
 };
 
 static const char *const transient_codes[] = {
-    "LLMServiceUnavailableError", "LLMTimeoutError",  "LLMNoResponseError", "LLMConnectionError",
-    "LLMInternalServerError",     "TimeoutError",     "ConnectionError",
+    "LLMServiceUnavailableError", "LLMTimeoutError", "LLMNoResponseError", "LLMConnectionError",
+    "LLMInternalServerError",     "TimeoutError",    "ConnectionError",
 };
 
 static struct classification classification_get(const char *kind)
@@ -105,8 +119,8 @@ void event_error_body(struct event_draft *d, const char *code, struct str detail
     event_draft_reduce(d);
 }
 
-void event_agent_error_body(struct event_draft *d, struct str tool_name, struct str tool_call_id, struct str error,
-                            const char *classification)
+void event_agent_error_body(struct event_draft *d, struct str tool_name, struct str tool_call_id,
+                            struct str error, const char *classification)
 {
     struct json_writer w = event_body_writer(d);
     jw_member_str(&w, "tool_name", tool_name);

@@ -108,4 +108,5 @@ void view_condense(struct view *v, struct json_doc *doc)
     drop_forgotten(v);
     summary_insert(v, doc);
     relink(v);
+    v->built->settled_items = v->built->settled_messages = 0;
 }

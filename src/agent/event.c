@@ -35,14 +35,10 @@ static const char *const sources[] = {
 };
 
 static const char *const statuses[] = {
-    [STATUS_IDLE] = "idle",
-    [STATUS_RUNNING] = "running",
-    [STATUS_PAUSED] = "paused",
-    [STATUS_WAITING_FOR_CONFIRMATION] = "waiting_for_confirmation",
-    [STATUS_FINISHED] = "finished",
-    [STATUS_ERROR] = "error",
-    [STATUS_STUCK] = "stuck",
-    [STATUS_DELETING] = "deleting",
+    [STATUS_IDLE] = "idle",         [STATUS_RUNNING] = "running",
+    [STATUS_PAUSED] = "paused",     [STATUS_WAITING_FOR_CONFIRMATION] = "waiting_for_confirmation",
+    [STATUS_FINISHED] = "finished", [STATUS_ERROR] = "error",
+    [STATUS_STUCK] = "stuck",       [STATUS_DELETING] = "deleting",
 };
 
 const char *event_kind_name(enum event_kind kind)
@@ -110,8 +106,8 @@ void event_draft_deinit(struct event_draft *d)
     buf_deinit(&d->search_text);
 }
 
-void event_write(struct buf *out, const struct event_draft *d, struct str body, const struct uuid *id, int64_t time_us,
-                 struct str parent)
+void event_write(struct buf *out, const struct event_draft *d, struct str body, const struct uuid *id,
+                 int64_t time_us, struct str parent)
 {
     char id_text[UUID_DASHED_LEN + 1], time_text[CLOCK_TEXT_MAX];
     buf_reserve(out, body.n + 256);
@@ -195,8 +191,8 @@ void event_state_update_body(struct event_draft *d, const char *key, struct str 
     jw_member_raw(&w, "value", json_value);
 }
 
-void event_reject_body(struct event_draft *d, struct str tool_name, struct str tool_call_id, const struct uuid *action_id,
-                       struct str reason, const char *source)
+void event_reject_body(struct event_draft *d, struct str tool_name, struct str tool_call_id,
+                       const struct uuid *action_id, struct str reason, const char *source)
 {
     char id[UUID_DASHED_LEN + 1];
     struct json_writer w = event_body_writer(d);

@@ -66,6 +66,8 @@ struct event_draft {
 };
 void event_draft_init(struct event_draft *d, enum event_kind kind, enum event_source source);
 void event_draft_deinit(struct event_draft *d);
+/* Makes `reduced` if the body is too large for a socket: each long string is cut in its middle. */
+void event_draft_reduce(struct event_draft *d);
 
 /* Whole text of an event. `parent` STR_NONE: left out. */
 void event_write(struct buf *out, const struct event_draft *d, struct str body, const struct uuid *id, int64_t time_us,

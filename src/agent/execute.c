@@ -48,8 +48,9 @@ static void image_write(struct json_writer *w, struct str url)
     jw_object_end(w);
 }
 
-static void observation_draft(draft_list *drafts, const struct agent_host *host, const struct view_action *action,
-                              const struct tool *tool, const struct tool_result *result)
+static void observation_draft(draft_list *drafts, const struct agent_host *host,
+                              const struct view_action *action, const struct tool *tool,
+                              const struct tool_result *result)
 {
     autobuf text = {0};
     char id[UUID_DASHED_LEN + 1];
@@ -87,7 +88,8 @@ static bool action_run(const struct agent *a, const struct view_action *action, 
     struct tool_result result = {0};
     const struct tool *tool = tool_set_find(agent_tools(a), action->tool_name);
     if (!tool) {
-        err_set(&why, ERR_INVALID, "Tool '%.*s' not found: this agent no longer has it.", STR_ARG(action->tool_name));
+        err_set(&why, ERR_INVALID, "Tool '%.*s' not found: this agent no longer has it.",
+                STR_ARG(action->tool_name));
         error_draft(drafts, host, action, str_from(err_text(why)), "agent_action");
         return true;
     }
@@ -103,7 +105,8 @@ static bool action_run(const struct agent *a, const struct view_action *action, 
     } else if (why && why->kind == ERR_CANCELLED) {
         interrupted = true;
     } else {
-        error_draft(drafts, host, action, str_from(err_text(why)), classification_of(why ? why->kind : ERR_INTERNAL));
+        error_draft(drafts, host, action, str_from(err_text(why)),
+                    classification_of(why ? why->kind : ERR_INTERNAL));
     }
     buf_deinit(&result.observation);
     buf_deinit(&result.text);
@@ -111,17 +114,19 @@ static bool action_run(const struct agent *a, const struct view_action *action, 
     return !interrupted;
 }
 
-static bool actions_run(const struct agent *a, const struct view *view, const struct agent_host *host, draft_list *drafts,
-                        bool *finished)
+static bool actions_run(const struct agent *a, const struct view *view, const struct agent_host *host,
+                        draft_list *drafts, bool *finished)
 {
     autoarena arena = arena_new();
-    struct execution execution = {.run = {.host = host, .arena = arena}, .terminal_seen = view_terminal_seen(view)};
+    struct execution execution = {.run = {.host = host, .arena = arena},
+                                  .terminal_seen = view_terminal_seen(view)};
     for (size_t i = 0; i < view_open(view); i++) {
         struct view_action action;
         view_open_get(view, i, &action);
         if (*finished) {
             error_draft(drafts, host, &action,
-                        STR("This call was not executed: it came after `finish` in the same answer."), "agent_action");
+                        STR("This call was not executed: it came after `finish` in the same answer."),
+                        "agent_action");
             continue;
         }
         if (mailbox_cancelled(host->mailbox) || !action_run(a, &action, host, &execution, drafts, finished))
@@ -130,8 +135,8 @@ static bool actions_run(const struct agent *a, const struct view *view, const st
     return true;
 }
 
-bool execute_open(const struct agent *a, const struct view *view, const struct agent_host *host, enum step *outcome,
-                  struct err **e)
+bool execute_open(const struct agent *a, const struct view *view, const struct agent_host *host,
+                  enum step *outcome, struct err **e)
 {
     draft_list drafts = {0};
     bool finished = false;

@@ -4,10 +4,11 @@
 #include "base/utf8.h"
 
 #define EDIT_TIMEOUT_MS 120000
-#define EDIT_TEXT_MAX 16000              /* characters of a result */
-#define EDIT_CONTENT_MAX (256 * 1024)    /* bytes; larger file contents are left out of observations */
+#define EDIT_ANSWER_MAX 1000000       /* characters asked of the hand: the whole is masked before it is cut */
+#define EDIT_TEXT_MAX 16000           /* characters of a result */
+#define EDIT_CONTENT_MAX (256 * 1024) /* bytes; larger file contents are left out of observations */
 #define EDIT_IMAGE_MAX (10 * 1024 * 1024)
-#define EDIT_RANGE_MAX 16                /* numbers in a view_range; two are right, the hand says so */
+#define EDIT_RANGE_MAX 16 /* numbers in a view_range; two are right, the hand says so */
 
 enum { COMMAND_VIEW, COMMAND_CREATE, COMMAND_STR_REPLACE, COMMAND_INSERT, COMMAND_UNDO };
 static const char *const commands[] = {"view", "create", "str_replace", "insert", "undo_edit", NULL};
@@ -69,11 +70,33 @@ static const struct json_schema schema = {
     .forbid_extra = true,
 };
 
-static void text_member(struct buf *out, enum wire_field tag, const struct json_value *action, const char *key)
+static void text_member(struct buf *out, enum wire_field tag, const struct json_value *action,
+                        const char *key)
 {
     struct str text = json_get_str(action, key);
     if (text.p)
         wire_add_str(out, tag, text);
+}
+
+static bool range_read(const struct json_value *action, int64_t range[2])
+{
+    const struct json_value *list = json_get(action, "view_range");
+    for (struct json_iter it = json_iter(list); json_next(&it) && it.index < 2;)
+        range[it.index] = json_int(it.value, 0);
+    return json_count(list) == 2;
+}
+
+/* The wire has room for a range of two numbers only. */
+static bool refuse_range(const struct tool_run *run, struct tool_result *result)
+{
+    const struct json_value *list = json_get(run->action, "view_range");
+    if (json_is_null(list) || json_count(list) == 2)
+        return false;
+    buf_add(&result->text, STR("Invalid `view_range` "));
+    json_add(&result->text, list);
+    buf_add(&result->text, STR(": it must be a list of two whole numbers, such as [11, 20]."));
+    result->is_error = true;
+    return true;
 }
 
 static void call_write(const struct tool_run *run, struct buf *out)
@@ -89,13 +112,18 @@ static void call_write(const struct tool_run *run, struct buf *out)
     text_member(out, F_NEW, run->action, "new_str");
     if (!json_is_null(json_get(run->action, "insert_line")))
         wire_add_int(out, F_LINE, json_get_int(run->action, "insert_line", 0));
-    for (struct json_iter it = json_iter(json_get(run->action, "view_range")); json_next(&it);)
-        wire_add_int(out, F_LINE, json_int(it.value, 0));
-    wire_add_int(out, F_LIMIT, EDIT_TEXT_MAX);
+    /* In a view of a range its ends take the places of offset and limit. */
+    int64_t range[2];
+    bool ranged = range_read(run->action, range);
+    wire_add_int(out, ranged ? F_SIZE : F_LIMIT, EDIT_ANSWER_MAX);
+    if (ranged) {
+        wire_add_int(out, F_OFFSET, range[0]);
+        wire_add_int(out, F_LIMIT, range[1]);
+    }
 }
 
-static void content_member(const struct tool_run *run, struct json_writer *w, const char *key, struct str answer,
-                           enum wire_field tag)
+static void content_member(const struct tool_run *run, struct json_writer *w, const char *key,
+                           struct str answer, enum wire_field tag)
 {
     struct str content = wire_get_str(answer, tag);
     if (!content.p || content.n > EDIT_CONTENT_MAX)
@@ -130,23 +158,29 @@ static void image_write(struct str answer, const struct buf *data, struct tool_r
 
 static bool edit_run(const struct tool_run *run, struct tool_result *result, struct err **e)
 {
-    static const struct str notice = STR_INIT("\n[… clipped: the text is too long; view a part with `view_range` …]\n");
+    static const struct str notice =
+        STR_INIT("\n[… clipped: the text is too long; view a part with `view_range` …]\n");
     autobuf call = {0}, answer = {0}, data = {0};
     autoerr why = NULL;
+    if (refuse_range(run, result)) {
+        observation_write(run, STR(""), result);
+        return true;
+    }
     call_write(run, &call);
     if (call.n > WIRE_MESSAGE_MAX)
-        return err_set(e, ERR_TOO_LARGE, "The texts of this call are too large; edit the file in smaller steps.");
-    if (!hand_call_wait(run->host->hands, &run->host->hand, OP_EDIT, &call, EDIT_TIMEOUT_MS, run->host->mailbox, &answer,
-                        &data, EDIT_IMAGE_MAX, &why))
+        return err_set(e, ERR_TOO_LARGE,
+                       "The texts of this call are too large; edit the file in smaller steps.");
+    if (!hand_call_wait(run->host->hands, &run->host->hand, OP_EDIT, &call, EDIT_TIMEOUT_MS,
+                        run->host->mailbox, &answer, &data, EDIT_IMAGE_MAX, &why))
         return tool_call_failed(e, why);
-    struct str fields_ = buf_str(&answer);
-    if (!tool_result_check(run, fields_, e))
+    struct str facts = buf_str(&answer);
+    if (!tool_result_check(run, facts, e))
         return false;
-    result->is_error = wire_get_int(fields_, F_IS_ERROR, 0) == 1;
-    struct str text = wire_get_str(fields_, F_TEXT);
+    result->is_error = wire_get_int(facts, F_IS_ERROR, 0) == 1;
+    struct str text = wire_get_str(facts, F_TEXT);
     text_cut_middle(tool_masked(run, text.p ? text : STR("")), EDIT_TEXT_MAX, notice, &result->text);
-    image_write(fields_, &data, result);
-    observation_write(run, fields_, result);
+    image_write(facts, &data, result);
+    observation_write(run, facts, result);
     return true;
 }
 

@@ -8,8 +8,6 @@
 
 /* A writer for a draft's body: members of an object whose braces come later. */
 struct json_writer event_body_writer(struct event_draft *d);
-/* Makes `reduced` if the body is too large for a socket: each long string is cut in its middle. */
-void event_draft_reduce(struct event_draft *d);
 /* Assistant message: `reasoning` and `response_id` may be STR_NONE. */
 void event_answer_body(struct event_draft *d, struct str text, struct str reasoning, struct str response_id);
 
@@ -51,7 +49,8 @@ struct tool_set {
 const struct tool *tool_set_find(const struct tool_set *set, struct str name); /* by name only */
 bool tool_set_add(struct tool_set *set, const struct tool *tool);              /* false if it was there */
 /* Finds the tool that a call means, repairing common mistakes in names. `*arguments` may be replaced (in the arena). */
-const struct tool *tool_resolve(const struct tool_set *set, struct str name, struct str *arguments, struct arena *arena);
+const struct tool *tool_resolve(const struct tool_set *set, struct str name, struct str *arguments,
+                                struct arena *arena);
 /* The same as tool_parameters, made once and kept. */
 struct str tool_parameters_text(const struct tool *tool, bool with_risk);
 /* Parses JSON from a model: bare control characters inside strings are forgiven. */
@@ -72,7 +71,8 @@ bool tool_call_failed(struct err **e, struct err *why);
 
 /* Saves a text on the hand's side, below the directory of agent_save_dir. */
 void agent_save_dir(const struct agent_host *host, struct buf *out);
-bool agent_save(const struct agent_host *host, struct str dir, struct str name, struct str text, struct err **e);
+bool agent_save(const struct agent_host *host, struct str dir, struct str name, struct str text,
+                struct err **e);
 
 /* --- step --- */
 
@@ -90,12 +90,14 @@ struct delta_mask {
 };
 void delta_mask_init(struct delta_mask *d, const struct agent_host *host);
 void delta_mask_add(void *delta_mask, struct str content, struct str reasoning); /* llm_request.on_delta */
-void delta_mask_flush(struct delta_mask *d); /* at the answer's end */
-void delta_mask_reset(struct delta_mask *d); /* before another attempt */
+void delta_mask_flush(struct delta_mask *d);                                     /* at the answer's end */
+void delta_mask_reset(struct delta_mask *d);                                     /* before another attempt */
 void delta_mask_deinit(struct delta_mask *d);
 
 /* execute.c: runs the open actions and appends their results in one commit. */
-bool execute_open(const struct agent *a, const struct view *view, const struct agent_host *host, enum step *outcome, struct err **e);
+bool execute_open(const struct agent *a, const struct view *view, const struct agent_host *host,
+                  enum step *outcome, struct err **e);
 /* answer.c: appends what the model answered. `*run` says whether actions are to be executed now. */
-bool answer_append(struct agent *a, const struct view *view, const struct agent_host *host, const struct llm_answer *answer,
-                   struct arena *arena, enum step *outcome, bool *run, struct err **e);
+bool answer_append(struct agent *a, const struct view *view, const struct agent_host *host,
+                   const struct llm_answer *answer, struct arena *arena, enum step *outcome, bool *run,
+                   struct err **e);

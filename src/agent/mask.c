@@ -12,9 +12,9 @@ struct secret {
 struct mask {
     atomic_uint refs;
     size_t n, longest;
-    bool active;               /* at least one value is long enough to be hidden */
-    uint16_t first[256];       /* 1 + index of the first secret in `next` that begins with the byte; 0: none */
-    uint16_t *next;            /* chain through the secrets with the same first byte */
+    bool active;         /* at least one value is long enough to be hidden */
+    uint16_t first[256]; /* 1 + index of the first secret in `next` that begins with the byte; 0: none */
+    uint16_t *next;      /* chain through the secrets with the same first byte */
     struct secret *secrets;
 };
 
@@ -90,7 +90,8 @@ static size_t match_length(const struct mask *m, struct str text, size_t at)
     size_t longest = 0;
     for (uint16_t i = m->first[(unsigned char)text.p[at]]; i; i = m->next[i - 1]) {
         const struct secret *s = &m->secrets[i - 1];
-        if (s->value_n > longest && s->value_n <= text.n - at && memcmp(text.p + at, s->value, s->value_n) == 0)
+        if (s->value_n > longest && s->value_n <= text.n - at &&
+            memcmp(text.p + at, s->value, s->value_n) == 0)
             longest = s->value_n;
     }
     return longest;
@@ -167,7 +168,8 @@ size_t mask_apply_head(const struct mask *m, struct str text, struct buf *out)
 void mask_apply_tail(const struct mask *m, struct str text, struct buf *out)
 {
     size_t safe = m && m->active ? m->longest - 1 : 0, start = 0, end = 0;
-    for (size_t at = 0; safe > 0 && at < text.n && span_next(m, text, at, &start, &end) && start < safe; at = end) {
+    for (size_t at = 0; safe > 0 && at < text.n && span_next(m, text, at, &start, &end) && start < safe;
+         at = end) {
         if (end > safe)
             safe = end;
     }

@@ -6,10 +6,14 @@ static const struct {
     const char *name, *tool;
     bool prefix; /* the name is the beginning of the command */
 } aliases[] = {
-    {"bash", "terminal", false},          {"command", "terminal", false},
-    {"execute", "terminal", false},       {"execute_bash", "terminal", false},
-    {"git", "terminal", true},            {"reset", "terminal", true},
-    {"str_replace", "file_editor", false}, {"str_replace_editor", "file_editor", false},
+    {"bash", "terminal", false},
+    {"command", "terminal", false},
+    {"execute", "terminal", false},
+    {"execute_bash", "terminal", false},
+    {"git", "terminal", true},
+    {"reset", "terminal", true},
+    {"str_replace", "file_editor", false},
+    {"str_replace_editor", "file_editor", false},
 };
 
 /* Programs that are called like tools, without arguments. */
@@ -24,16 +28,25 @@ static struct str leading_identifier(struct str name)
     return str_sub(name, 0, n);
 }
 
-static struct str command_json(struct arena *arena, struct str command, bool reset, struct str summary)
+/* A terminal call with this command; what else was given (timeout, risk, summary) stays, except for what went into it. */
+static struct str command_json(struct arena *arena, struct str command, const struct json_value *root)
 {
+    static const char *const used[] = {"command", "pattern", "path", "include"};
     autobuf out = {0};
     struct json_writer w = json_writer(&out);
     jw_object(&w);
     jw_member_str(&w, "command", command);
-    if (reset)
+    for (struct json_iter it = json_iter(json_type(root) == JSON_OBJECT ? root : NULL); json_next(&it);) {
+        size_t i = 0;
+        while (i < ARRAY_LEN(used) && !str_is(it.key, used[i]))
+            i++;
+        if (i < ARRAY_LEN(used))
+            continue;
+        jw_key_str(&w, it.key);
+        jw_value(&w, it.value);
+    }
+    if (command.n == 0 && !json_get(root, "reset"))
         jw_member_bool(&w, "reset", true);
-    if (summary.n > 0)
-        jw_member_str(&w, "summary", summary);
     jw_object_end(&w);
     return arena_str(arena, buf_str(&out));
 }
@@ -48,6 +61,15 @@ static void quote(struct buf *out, struct str s)
             buf_add_char(out, s.p[i]);
     }
     buf_add_char(out, '\'');
+}
+
+static bool arguments_none(const struct json_value *root)
+{
+    for (struct json_iter it = json_iter(root); json_next(&it);) {
+        if (!str_is(it.key, "summary") && !str_is(it.key, "security_risk"))
+            return false;
+    }
+    return true;
 }
 
 /* A program with no arguments, or grep with the arguments of a search tool. */
@@ -67,7 +89,7 @@ static bool program_command(struct str name, const struct json_value *root, stru
         return true;
     }
     for (size_t i = 0; i < ARRAY_LEN(programs); i++) {
-        if (str_is(name, programs[i]) && json_count(root) - (json_get(root, "summary") != NULL) == 0) {
+        if (str_is(name, programs[i]) && arguments_none(root)) {
             buf_add(command, name);
             return true;
         }
@@ -79,10 +101,10 @@ static bool program_command(struct str name, const struct json_value *root, stru
 static struct str prefixed(struct str name, const struct json_value *root, struct arena *arena)
 {
     autobuf command = {0};
-    struct str rest = str_trim(json_type(root) == JSON_STRING ? json_str(root) : json_get_str(root, "command"));
-    struct str summary = json_get_str(root, "summary");
+    struct str rest =
+        str_trim(json_type(root) == JSON_STRING ? json_str(root) : json_get_str(root, "command"));
     if (rest.n == 0 && str_is(name, "reset"))
-        return command_json(arena, STR(""), true, summary);
+        return command_json(arena, STR(""), root);
     buf_add(&command, name);
     if (str_starts(rest, name) && (rest.n == name.n || rest.p[name.n] == ' '))
         rest = str_trim(str_sub(rest, name.n, rest.n));
@@ -90,7 +112,7 @@ static struct str prefixed(struct str name, const struct json_value *root, struc
         buf_add_char(&command, ' ');
         buf_add(&command, rest);
     }
-    return command_json(arena, buf_str(&command), false, summary);
+    return command_json(arena, buf_str(&command), root);
 }
 
 static const struct tool *alias_resolve(const struct tool_set *set, struct str name, struct str *arguments,
@@ -108,7 +130,8 @@ static const struct tool *alias_resolve(const struct tool_set *set, struct str n
     return NULL;
 }
 
-const struct tool *tool_resolve(const struct tool_set *set, struct str name, struct str *arguments, struct arena *arena)
+const struct tool *tool_resolve(const struct tool_set *set, struct str name, struct str *arguments,
+                                struct arena *arena)
 {
     const struct tool *tool = tool_set_find(set, name);
     if (tool || arguments->n > LLM_ARGUMENTS_MAX)
@@ -120,7 +143,7 @@ const struct tool *tool_resolve(const struct tool_set *set, struct str name, str
         autobuf command = {0};
         autojson doc = arguments_parse(*arguments, NULL);
         if (doc && program_command(bare, json_root(doc), &command)) {
-            *arguments = command_json(arena, buf_str(&command), false, json_get_str(json_root(doc), "summary"));
+            *arguments = command_json(arena, buf_str(&command), json_root(doc));
             return tool;
         }
     }

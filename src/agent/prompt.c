@@ -84,7 +84,8 @@ static const struct section sections[] = {
 static bool section_applies(const struct agent *a, const struct section *s, bool has_analyzer)
 {
     return (!s->with_terminal || tool_set_find(&a->tools, STR("terminal"))) &&
-           (!s->with_editor || tool_set_find(&a->tools, STR("file_editor"))) && (!s->with_analyzer || has_analyzer);
+           (!s->with_editor || tool_set_find(&a->tools, STR("file_editor"))) &&
+           (!s->with_analyzer || has_analyzer);
 }
 
 static void static_block(const struct agent *a, bool has_analyzer, struct buf *out)
@@ -96,7 +97,8 @@ static void static_block(const struct agent *a, bool has_analyzer, struct buf *o
     for (size_t i = 0; i < ARRAY_LEN(sections); i++) {
         if (!section_applies(a, &sections[i], has_analyzer))
             continue;
-        buf_addf(out, "%s<%s>\n%s\n</%s>", out->n ? "\n\n" : "", sections[i].name, sections[i].text, sections[i].name);
+        buf_addf(out, "%s<%s>\n%s\n</%s>", out->n ? "\n\n" : "", sections[i].name, sections[i].text,
+                 sections[i].name);
     }
 }
 
@@ -104,8 +106,10 @@ static void secrets_section(const struct mask *secrets, struct buf *out)
 {
     if (mask_count(secrets) == 0)
         return;
-    buf_add(out, STR("<CUSTOM_SECRETS>\nThese variables are set for a terminal command that mentions their name; use them as "
-                     "$NAME. Their values are hidden from output.\n"));
+    buf_add(
+        out,
+        STR("<CUSTOM_SECRETS>\nThese variables are set for a terminal command that mentions their name; use them as "
+            "$NAME. Their values are hidden from output.\n"));
     for (size_t i = 0; i < mask_count(secrets); i++) {
         buf_add(out, STR("* $"));
         buf_add(out, mask_name(secrets, i));
@@ -114,7 +118,8 @@ static void secrets_section(const struct mask *secrets, struct buf *out)
     buf_add(out, STR("</CUSTOM_SECRETS>\n\n"));
 }
 
-static void dynamic_block(const struct agent *a, struct str working_dir, const struct mask *secrets, struct buf *out)
+static void dynamic_block(const struct agent *a, struct str working_dir, const struct mask *secrets,
+                          struct buf *out)
 {
     char now[CLOCK_TEXT_MAX];
     if (working_dir.n > 0)
@@ -150,8 +155,8 @@ static void tool_write(const struct tool *t, struct json_writer *w)
     jw_object_end(w);
 }
 
-void agent_system_prompt(const struct agent *a, struct str working_dir, const struct mask *secrets, bool has_analyzer,
-                         struct event_draft *out)
+void agent_system_prompt(const struct agent *a, struct str working_dir, const struct mask *secrets,
+                         bool has_analyzer, struct event_draft *out)
 {
     autobuf fixed = {0}, dynamic = {0};
     event_draft_init(out, EVENT_SYSTEM_PROMPT, SOURCE_AGENT);

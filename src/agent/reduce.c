@@ -2,9 +2,9 @@
 #include "agent/internal.h"
 #include "base/utf8.h"
 
-#define ENVELOPE_MAX 1024           /* id, timestamp, source, parent and kind around a body */
-#define STRING_FIRST (256 * 1024)   /* first try: strings longer than this many bytes are cut … */
-#define STRING_LAST 64              /* … halved until the body fits or this is reached */
+#define ENVELOPE_MAX 1024         /* id, timestamp, source, parent and kind around a body */
+#define STRING_FIRST (256 * 1024) /* first try: strings longer than this many bytes are cut … */
+#define STRING_LAST 64            /* … halved until the body fits or this is reached */
 
 /* An image that is cut is no image; clients draw this empty one instead. */
 #define IMAGE_EMPTY "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"

@@ -8,7 +8,8 @@
 #define SAVE_FILE_MAX (16 * 1024 * 1024)
 
 struct saving {
-    struct mail mail; /* first; posted by on_done, the last callback, and from then on the owner of all this */
+    struct mail
+        mail; /* first; posted by on_done, the last callback, and from then on the owner of all this */
     pthread_mutex_t lock; /* the first piece is sent by the run's thread, the others by the loop */
     struct mailbox *mailbox;
     struct hands *hands;
@@ -45,8 +46,8 @@ static void saving_send(struct saving *s, size_t room)
 static void on_writable(void *arg, size_t credit)
 {
     struct saving *s = arg;
-    WITH_LOCK (&s->lock)
-        saving_send(s, credit < WIRE_CREDIT_INITIAL ? credit : WIRE_CREDIT_INITIAL);
+    WITH_LOCK(&s->lock)
+    saving_send(s, credit < WIRE_CREDIT_INITIAL ? credit : WIRE_CREDIT_INITIAL);
 }
 
 static void on_done(void *arg, struct str fields, const struct err *e)
@@ -58,7 +59,8 @@ static void on_done(void *arg, struct str fields, const struct err *e)
         struct str message = wire_get_str(fields, F_MESSAGE);
         err_set(&s->error, ERR_IO, "%.*s", STR_ARG(message.p ? message : STR("not written")));
     }
-    WITH_LOCK (&s->lock) { /* the run's thread may still be sending */
+    WITH_LOCK(&s->lock)
+    { /* the run's thread may still be sending */
     }
     struct mailbox *mailbox = s->mailbox;
     mailbox_post(mailbox, &s->mail); /* frees it if nobody waits any more */
@@ -75,8 +77,8 @@ static bool save_dir_make(const struct agent_host *host, struct str dir, struct 
     autobuf fields = {0}, result = {0};
     wire_add_str(&fields, F_PATH, dir);
     wire_add_int(&fields, F_MODE, 0700);
-    if (!hand_call_wait(host->hands, &host->hand, OP_DIR_MAKE, &fields, SAVE_TIMEOUT_MS, host->mailbox, &result, NULL, 0,
-                        e))
+    if (!hand_call_wait(host->hands, &host->hand, OP_DIR_MAKE, &fields, SAVE_TIMEOUT_MS, host->mailbox,
+                        &result, NULL, 0, e))
         return false;
     if (wire_get_int(buf_str(&result), F_STATUS, WIRE_OK) != WIRE_OK)
         return err_set(e, ERR_IO, "%.*s cannot be made", STR_ARG(dir));
@@ -102,7 +104,8 @@ static bool saving_wait(struct saving *s, struct mailbox *mailbox, struct err **
     return ok;
 }
 
-bool agent_save(const struct agent_host *host, struct str dir, struct str name, struct str text, struct err **e)
+bool agent_save(const struct agent_host *host, struct str dir, struct str name, struct str text,
+                struct err **e)
 {
     static const struct hand_callbacks callbacks = {.on_done = on_done, .on_writable = on_writable};
     if (!save_dir_make(host, dir, e))
@@ -118,8 +121,10 @@ bool agent_save(const struct agent_host *host, struct str dir, struct str name, 
     buf_addf(&path, "%.*s/%.*s", STR_ARG(dir), STR_ARG(name));
     wire_add_str(&fields, F_PATH, buf_str(&path));
     wire_add_int(&fields, F_MODE, 0600);
-    WITH_LOCK (&s->lock) {
-        s->call = hand_call(host->hands, &host->hand, OP_FILE_WRITE, &fields, SAVE_TIMEOUT_MS, true, &callbacks, s);
+    WITH_LOCK(&s->lock)
+    {
+        s->call =
+            hand_call(host->hands, &host->hand, OP_FILE_WRITE, &fields, SAVE_TIMEOUT_MS, true, &callbacks, s);
         saving_send(s, WIRE_CREDIT_INITIAL);
     }
     return saving_wait(s, host->mailbox, e);

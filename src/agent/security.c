@@ -11,14 +11,16 @@ enum risk risk_parse(struct str name)
         if (str_is(name, risks[i]))
             return (enum risk)i;
     }
-    return (enum risk)-1;
+    return (enum risk) - 1;
 }
 
-bool policy_decode(const struct json_value *v, const char *where, struct policy *out, struct json_problems *problems)
+bool policy_decode(const struct json_value *v, const char *where, struct policy *out,
+                   struct json_problems *problems)
 {
     *out = (struct policy){.kind = POLICY_NEVER, .threshold = RISK_HIGH, .confirm_unknown = true};
     if (json_type(v) != JSON_OBJECT) {
-        json_problem_add(problems, "model_attributes_type", where, "confirmation_policy", "Input should be an object");
+        json_problem_add(problems, "model_attributes_type", where, "confirmation_policy",
+                         "Input should be an object");
         return false;
     }
     struct str kind = json_get_str(v, "kind");
@@ -36,8 +38,10 @@ bool policy_decode(const struct json_value *v, const char *where, struct policy 
     out->confirm_unknown = json_get_bool(v, "confirm_unknown", true);
     if (!json_is_null(json_get(v, "threshold"))) {
         out->threshold = risk_parse(json_get_str(v, "threshold"));
-        if ((int)out->threshold <= RISK_UNKNOWN) { /* upstream refuses a threshold that compares with nothing, too */
-            json_problem_add(problems, "enum", where, "confirmation_policy", "threshold should be LOW, MEDIUM or HIGH");
+        if ((int)out->threshold <=
+            RISK_UNKNOWN) { /* upstream refuses a threshold that compares with nothing, too */
+            json_problem_add(problems, "enum", where, "confirmation_policy",
+                             "threshold should be LOW, MEDIUM or HIGH");
             return false;
         }
     }

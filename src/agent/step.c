@@ -2,13 +2,14 @@
 #include "agent/internal.h"
 #include "base/log.h"
 
-#define FILTERED                                                                                                       \
+#define FILTERED \
     "The provider's content filter blocked your last answer. Say it in other words, or take another way to the goal."
-#define NO_VISION                                                                                                      \
+#define NO_VISION                                                                                                        \
     "Your message has an image, but the model in use cannot see images. Please describe it in words, or choose a model " \
     "that can."
 
-static bool append_one(const struct agent_host *host, struct event_draft *d, enum status status, struct err **e)
+static bool append_one(const struct agent_host *host, struct event_draft *d, enum status status,
+                       struct err **e)
 {
     struct agent_update update = {.status = status};
     bool ok = host->append(host->arg, d, 1, &update, e);
@@ -33,8 +34,8 @@ static void on_retry(void *arg, unsigned attempt, unsigned attempts, const struc
              STR_ARG(d->host->conversation), attempt, attempts, err_text(why), seconds);
 }
 
-static bool ask_model(struct agent *a, const struct view *view, const struct agent_host *host, struct arena *arena,
-                      struct llm_answer *answer, struct err **e)
+static bool ask_model(struct agent *a, const struct view *view, const struct agent_host *host,
+                      struct arena *arena, struct llm_answer *answer, struct err **e)
 {
     struct llm *llm = agent_llm(a);
     struct delta_mask deltas;
@@ -70,7 +71,8 @@ static bool tell_model(const struct agent_host *host, const struct err *why, boo
     return append_one(host, &d, 0, e);
 }
 
-bool agent_step(struct agent *a, struct view *view, const struct agent_host *host, enum step *outcome, struct err **e)
+bool agent_step(struct agent *a, struct view *view, const struct agent_host *host, enum step *outcome,
+                struct err **e)
 {
     *outcome = STEP_CONTINUE;
     if (!agent_check(a, e))

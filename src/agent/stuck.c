@@ -130,7 +130,8 @@ enum stuck view_stuck(const struct view *v, struct buf *why)
         buf_add(why, STR("The agent repeated the same failing call."));
         return STUCK_YES;
     }
-    if (all_equal(r.actions, r.action_count, REPEATED, 1) && all_equal(r.results, r.result_count, REPEATED, 1)) {
+    if (all_equal(r.actions, r.action_count, REPEATED, 1) &&
+        all_equal(r.results, r.result_count, REPEATED, 1)) {
         buf_add(why, STR("The agent repeated the same call and got the same result each time."));
         return STUCK_YES;
     }
@@ -138,7 +139,8 @@ enum stuck view_stuck(const struct view *v, struct buf *why)
         buf_add(why, STR("The agent wrote several messages in a row without doing anything."));
         return STUCK_YES;
     }
-    if (all_equal(r.actions, r.action_count, ALTERNATING, 2) && all_equal(r.results, r.result_count, ALTERNATING, 2)) {
+    if (all_equal(r.actions, r.action_count, ALTERNATING, 2) &&
+        all_equal(r.results, r.result_count, ALTERNATING, 2)) {
         buf_add(why, STR("The agent alternated between the same two calls."));
         return STUCK_YES;
     }

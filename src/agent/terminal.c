@@ -4,8 +4,8 @@
 #include "base/utf8.h"
 #include <ctype.h>
 
-#define TIMEOUT_MAX_S 1e7          /* seconds; more is as good as none */
-#define ANSWER_SLACK_MS 30000      /* the hand answers at its own timeout; past this much more it is given up */
+#define TIMEOUT_MAX_S 1e7     /* seconds; more is as good as none */
+#define ANSWER_SLACK_MS 30000 /* the hand answers at its own timeout; past this much more it is given up */
 
 struct terminal_arguments {
     struct str command;
@@ -18,8 +18,9 @@ static const struct json_field fields[] = {
      .type = FIELD_STR,
      .offset = offsetof(struct terminal_arguments, command),
      .flags = FIELD_REQUIRED,
-     .doc = "The shell command. With `is_input` the text for the program that is running, or a key: C-c, C-d, C-z, "
-            "ENTER, TAB, ESC, UP, DOWN … Empty: wait for more output of the command that is running."},
+     .doc =
+         "The shell command. With `is_input` the text for the program that is running, or a key: C-c, C-d, C-z, "
+         "ENTER, TAB, ESC, UP, DOWN … Empty: wait for more output of the command that is running."},
     {.name = "is_input",
      .type = FIELD_BOOL,
      .offset = offsetof(struct terminal_arguments, is_input),
@@ -30,12 +31,14 @@ static const struct json_field fields[] = {
      .given = offsetof(struct terminal_arguments, timeout_given),
      .min = 0,
      .max = INT64_MAX,
-     .doc = "Longest time to wait, in seconds. Give it for commands that may be silent for long; without it you get "
-            "control back after 30 seconds without new output."},
+     .doc =
+         "Longest time to wait, in seconds. Give it for commands that may be silent for long; without it you get "
+         "control back after 30 seconds without new output."},
     {.name = "reset",
      .type = FIELD_BOOL,
      .offset = offsetof(struct terminal_arguments, reset),
-     .doc = "True to start a new shell first, when the old one does not respond. Not together with `is_input`."},
+     .doc =
+         "True to start a new shell first, when the old one does not respond. Not together with `is_input`."},
 };
 
 static const struct json_schema schema = {
@@ -118,7 +121,8 @@ static void facts_read(const struct tool_run *run, struct str result, struct ter
 
 /* --- the observation --- */
 
-static void metadata_write(struct json_writer *w, const struct terminal_facts *f, struct str prefix, struct str suffix)
+static void metadata_write(struct json_writer *w, const struct terminal_facts *f, struct str prefix,
+                           struct str suffix)
 {
     jw_key(w, "metadata");
     jw_object(w);
@@ -138,7 +142,8 @@ static void metadata_write(struct json_writer *w, const struct terminal_facts *f
 }
 
 static void observation_write(const struct tool_run *run, const struct terminal_arguments *a,
-                              const struct terminal_facts *f, struct str saved_dir, struct tool_result *result)
+                              const struct terminal_facts *f, struct str saved_dir,
+                              struct tool_result *result)
 {
     autobuf prefix = {0}, suffix = {0}, command = {0};
     if (a->reset)
@@ -158,8 +163,8 @@ static void observation_write(const struct tool_run *run, const struct terminal_
 }
 
 /* The whole text, masked; what is too long for the model is saved where it can read it. */
-static bool output_write(const struct tool_run *run, const struct terminal_facts *f, struct tool_result *result,
-                         struct buf *saved_dir, struct err **e)
+static bool output_write(const struct tool_run *run, const struct terminal_facts *f,
+                         struct tool_result *result, struct buf *saved_dir, struct err **e)
 {
     autobuf whole = {0}, dir = {0}, name = {0}, path = {0}, notice = {0};
     char id[UUID_HEX_LEN + 1];
@@ -183,7 +188,8 @@ static bool output_write(const struct tool_run *run, const struct terminal_facts
     return true;
 }
 
-static bool refuse_literal(const struct tool_run *run, const struct terminal_arguments *a, struct tool_result *result)
+static bool refuse_literal(const struct tool_run *run, const struct terminal_arguments *a,
+                           struct tool_result *result)
 {
     if (a->is_input || !terminal_literal(tool_masked(run, a->command), &result->text))
         return false;
@@ -204,23 +210,26 @@ static bool terminal_run(const struct tool_run *run, struct tool_result *result,
     };
     a.command = a.command.p ? str_trim(a.command) : STR("");
     if (a.reset && a.is_input)
-        return err_set(e, ERR_INVALID,
-                       "`reset` and `is_input` cannot be combined: a new shell has no running program to send input to.");
+        return err_set(
+            e, ERR_INVALID,
+            "`reset` and `is_input` cannot be combined: a new shell has no running program to send input to.");
     if (refuse_literal(run, &a, result))
         return true;
 
     autobuf call = {0}, answer = {0}, saved_dir = {0};
     autoerr why = NULL;
     uint64_t timeout_ms = call_write(run, &a, &call);
-    bool ok = hand_call_wait(run->host->hands, &run->host->hand, OP_TERMINAL, &call, timeout_ms, run->host->mailbox,
-                             &answer, NULL, 0, &why);
+    bool ok = hand_call_wait(run->host->hands, &run->host->hand, OP_TERMINAL, &call, timeout_ms,
+                             run->host->mailbox, &answer, NULL, 0, &why);
     if (!ok)
         return tool_call_failed(e, why);
     if (!tool_result_check(run, buf_str(&answer), e))
         return false;
 
-    struct terminal_facts f = {
-        .command = tool_masked(run, a.command), .is_input = a.is_input, .reset = a.reset, .timeout = a.timeout};
+    struct terminal_facts f = {.command = tool_masked(run, a.command),
+                               .is_input = a.is_input,
+                               .reset = a.reset,
+                               .timeout = a.timeout};
     facts_read(run, buf_str(&answer), &f);
     f.seen = CONTAINER_OF(run, struct execution, run)->terminal_seen;
     result->is_error = f.kind == TERMINAL_NOTHING_RUNNING || f.kind == TERMINAL_OCCUPIED;

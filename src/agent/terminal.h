@@ -3,15 +3,15 @@
 #pragma once
 #include "agent/internal.h"
 
-#define TERMINAL_SOFT_S 30       /* without new output for this long the call returns */
+#define TERMINAL_SOFT_S 30        /* without new output for this long the call returns */
 #define TERMINAL_OUTPUT_MAX 30000 /* characters of output that the model gets */
 
 struct terminal_facts {
     struct str command; /* masked */
     bool is_input, reset, fresh, continued;
-    bool seen;          /* the log has an earlier terminal result */
-    bool refused;       /* never sent to the hand */
-    double timeout;     /* seconds, as asked for */
+    bool seen;      /* the log has an earlier terminal result */
+    bool refused;   /* never sent to the hand */
+    double timeout; /* seconds, as asked for */
     enum wire_terminal kind;
     int64_t exit_code, pid, elided;
     struct str head, tail; /* output as the hand gave it: unmasked */

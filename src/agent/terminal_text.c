@@ -3,8 +3,8 @@
 #include "base/utf8.h"
 #include <ctype.h>
 
-#define WAYS_ON                                                                                                        \
-    "To go on: send an empty `command` to wait and see more output; send text to the running program, or a key such "  \
+#define WAYS_ON                                                                                                       \
+    "To go on: send an empty `command` to wait and see more output; send text to the running program, or a key such " \
     "as C-c, C-z or C-d to interrupt it, with `is_input`=`true`; or give later commands a longer `timeout`."
 #define STATE_LOST "variables, jobs and background processes of the earlier one are gone"
 #define LITERAL_SHOWN 60 /* characters of a literal that the error repeats */
@@ -79,7 +79,9 @@ static void suffix_completed(const struct terminal_facts *f, struct buf *out)
 {
     char key = f->is_input ? control_key(f->command) : 0;
     if (f->exit_code < 0 && f->exit_code == -1) {
-        buf_add(out, STR("\n[The command ended, but its exit code is unknown; its output may have disturbed the prompt.]"));
+        buf_add(
+            out,
+            STR("\n[The command ended, but its exit code is unknown; its output may have disturbed the prompt.]"));
         return;
     }
     buf_addf(out, "\n[The command completed with exit code %lld.", (long long)f->exit_code);
@@ -103,7 +105,8 @@ void terminal_suffix(const struct terminal_facts *f, struct buf *out)
     case TERMINAL_COMPLETED:
     case TERMINAL_INPUT_SENT: suffix_completed(f, out); break;
     case TERMINAL_SOFT_TIMEOUT:
-        buf_addf(out, "\n[No new output for %d seconds; the command is still running. " WAYS_ON "]", TERMINAL_SOFT_S);
+        buf_addf(out, "\n[No new output for %d seconds; the command is still running. " WAYS_ON "]",
+                 TERMINAL_SOFT_S);
         break;
     case TERMINAL_HARD_TIMEOUT:
         buf_add(out, STR("\n[The command timed out after "));
@@ -111,9 +114,11 @@ void terminal_suffix(const struct terminal_facts *f, struct buf *out)
         buf_add(out, STR(" seconds; it is still running. " WAYS_ON "]"));
         break;
     case TERMINAL_OCCUPIED:
-        buf_addf(out, "\n[`%.*s` was not run: the earlier command still occupies the terminal, and a new one has to wait for "
-                      "its end. " WAYS_ON "]",
-                 STR_ARG(utf8_prefix(f->command, COMMAND_SHOWN)));
+        buf_addf(
+            out,
+            "\n[`%.*s` was not run: the earlier command still occupies the terminal, and a new one has to wait for "
+            "its end. " WAYS_ON "]",
+            STR_ARG(utf8_prefix(f->command, COMMAND_SHOWN)));
         break;
     case TERMINAL_SHELL_ENDED:
         buf_add(out, STR("\n[The shell itself ended"));
@@ -134,7 +139,8 @@ void terminal_notice(struct str whole, struct str path, struct buf *out)
         buf_clear(out);
         buf_add(out, STR("\n[… the output is too long and was clipped here"));
         if (path.n > 0)
-            buf_addf(out, "; all of it is in %.*s, where the clipped part starts at line %zu", STR_ARG(path), line);
+            buf_addf(out, "; all of it is in %.*s, where the clipped part starts at line %zu", STR_ARG(path),
+                     line);
         buf_add(out, STR(" …]\n"));
         struct str head = text_cut_head(whole, TERMINAL_OUTPUT_MAX, utf8_count(buf_str(out)));
         line = 1;
@@ -163,9 +169,11 @@ bool terminal_literal(struct str command, struct buf *out)
         what = "an object";
     if (!what)
         return false;
-    buf_addf(out, "`command` is %s (it begins with %.*s) and no shell command. Give the command as plain text, just as you "
-                  "would type it at a prompt.",
-             what, STR_ARG(utf8_prefix(command, LITERAL_SHOWN)));
+    buf_addf(
+        out,
+        "`command` is %s (it begins with %.*s) and no shell command. Give the command as plain text, just as you "
+        "would type it at a prompt.",
+        what, STR_ARG(utf8_prefix(command, LITERAL_SHOWN)));
     return true;
 }
 

@@ -23,8 +23,10 @@ bool tool_result_check(const struct tool_run *run, struct str fields, struct err
     if (message.n == 0)
         message = STR("no reason given");
     if (status == WIRE_BUSY)
-        return err_set(e, ERR_BUSY, "The workspace has too much to do at once (%.*s). Try again.", STR_ARG(message));
-    return err_set(e, ERR_INVALID, "The `%.*s` call could not be carried out: %.*s", STR_ARG(run->name), STR_ARG(message));
+        return err_set(e, ERR_BUSY, "The workspace has too much to do at once (%.*s). Try again.",
+                       STR_ARG(message));
+    return err_set(e, ERR_INVALID, "The `%.*s` call could not be carried out: %.*s", STR_ARG(run->name),
+                   STR_ARG(message));
 }
 
 bool tool_call_failed(struct err **e, struct err *why)
@@ -34,15 +36,19 @@ bool tool_call_failed(struct err **e, struct err *why)
     switch ((int)why->kind) {
     case ERR_CANCELLED: return err_set(e, ERR_CANCELLED, "%s", why->text);
     case ERR_GONE:
-        return err_set(e, ERR_GONE,
-                       "The process that works in the workspace ended during this call (it was killed or crashed). What the "
-                       "call had done by then stays done; shell variables, jobs and background processes are gone. The next "
-                       "call starts it again. Look at the state of the files before you repeat anything.");
+        return err_set(
+            e, ERR_GONE,
+            "The process that works in the workspace ended during this call (it was killed or crashed). What the "
+            "call had done by then stays done; shell variables, jobs and background processes are gone. The next "
+            "call starts it again. Look at the state of the files before you repeat anything.");
     case ERR_TIMEOUT:
-        return err_set(e, ERR_TIMEOUT, "The workspace did not answer in time, and the call was given up. It may have taken "
-                                       "effect in part: look before you repeat it.");
-    case ERR_BUSY: return err_set(e, ERR_BUSY, "The workspace has too much to do at once (%s). Try again.", why->text);
-    case ERR_TOO_LARGE: return err_set(e, ERR_TOO_LARGE, "The result is too large to be handled: %s", why->text);
+        return err_set(e, ERR_TIMEOUT,
+                       "The workspace did not answer in time, and the call was given up. It may have taken "
+                       "effect in part: look before you repeat it.");
+    case ERR_BUSY:
+        return err_set(e, ERR_BUSY, "The workspace has too much to do at once (%s). Try again.", why->text);
+    case ERR_TOO_LARGE:
+        return err_set(e, ERR_TOO_LARGE, "The result is too large to be handled: %s", why->text);
     default: return err_set(e, why->kind, "The workspace cannot be used: %s", why->text);
     }
 }

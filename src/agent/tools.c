@@ -4,12 +4,11 @@
 
 static const struct tool *const tools[] = {&tool_terminal, &tool_file_editor, &tool_finish, &tool_think};
 
-#define RISK_SCHEMA                                                                                                    \
-    "{\"type\":\"string\",\"enum\":[\"UNKNOWN\",\"LOW\",\"MEDIUM\",\"HIGH\"],\"description\":\"How much harm this "     \
-    "call could do: LOW for reading, MEDIUM for changes inside the workspace, HIGH for anything that reaches "         \
+#define RISK_SCHEMA                                                                                                 \
+    "{\"type\":\"string\",\"enum\":[\"UNKNOWN\",\"LOW\",\"MEDIUM\",\"HIGH\"],\"description\":\"How much harm this " \
+    "call could do: LOW for reading, MEDIUM for changes inside the workspace, HIGH for anything that reaches "      \
     "outside of it, cannot be undone or sends data away, UNKNOWN if you cannot tell.\"}"
-#define SUMMARY_SCHEMA                                                                                                 \
-    "{\"type\":\"string\",\"description\":\"What this call does, in about ten words.\"}"
+#define SUMMARY_SCHEMA "{\"type\":\"string\",\"description\":\"What this call does, in about ten words.\"}"
 
 const struct tool *tool_at(size_t index)
 {

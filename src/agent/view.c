@@ -9,6 +9,7 @@ struct view *view_new(void)
 {
     struct view *v = xcalloc(1, sizeof(*v));
     v->calls = map_new();
+    v->built = xcalloc(1, sizeof(*v->built));
     return v;
 }
 
@@ -18,6 +19,8 @@ void item_free(struct item *i)
     buf_deinit(&i->text);
     buf_deinit(&i->cut);
     free(i->parts);
+    free(i->shown);
+    free(i->calls);
     free(i);
 }
 
@@ -30,6 +33,8 @@ void view_free(struct view *v)
     vec_deinit(&v->items);
     vec_deinit(&v->open);
     map_free(v->calls);
+    vec_deinit(&v->built->messages);
+    free(v->built);
     buf_deinit(&v->final);
     buf_deinit(&v->error_tool);
     buf_deinit(&v->error_text);
@@ -53,7 +58,8 @@ static void parts_add(struct item *i, const struct json_value *content)
         if (text.n > 0)
             part_add(i, (struct llm_part){.type = LLM_TEXT, .text = text, .cache_prompt = cache});
         for (struct json_iter url = json_iter(json_get(it.value, "image_urls")); json_next(&url);)
-            part_add(i, (struct llm_part){.type = LLM_IMAGE, .text = json_str(url.value), .cache_prompt = cache});
+            part_add(
+                i, (struct llm_part){.type = LLM_IMAGE, .text = json_str(url.value), .cache_prompt = cache});
     }
 }
 
@@ -90,7 +96,8 @@ static void add_system_prompt(struct view *v, struct json_doc *doc)
 {
     struct item *i = item_new(v, EVENT_SYSTEM_PROMPT, doc);
     i->role = LLM_SYSTEM;
-    const struct json_value *blocks[] = {json_get(i->event, "system_prompt"), json_get(i->event, "dynamic_context")};
+    const struct json_value *blocks[] = {json_get(i->event, "system_prompt"),
+                                         json_get(i->event, "dynamic_context")};
     for (size_t at = 0; at < ARRAY_LEN(blocks); at++) {
         struct str text = json_get_str(blocks[at], "text");
         if (text.n > 0)
@@ -103,6 +110,7 @@ static void add_system_prompt(struct view *v, struct json_doc *doc)
         item_free(v->items.at[at]);
         v->items.at[at] = i;
         v->items.n--;
+        v->built->settled_items = v->built->settled_messages = 0;
         return;
     }
     v->has_system = true;
@@ -240,6 +248,8 @@ static void add_result(struct view *v, enum event_kind kind, struct json_doc *do
     action->result = i;
     open_remove(v, action);
     result_text(i, kind);
+    if (i->text.n == 0) /* some providers refuse an empty text */
+        buf_add(&i->text, STR("(no output)"));
     part_add(i, (struct llm_part){.type = LLM_TEXT, .text = buf_str(&i->text)});
     const struct json_value *observation = json_get(event, "observation");
     v->terminal_seen |= str_is(json_get_str(observation, "kind"), "TerminalObservation");

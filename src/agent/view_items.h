@@ -6,12 +6,12 @@
 
 /* One model-visible event of the path. Texts are borrowed from `doc` or from `text`. */
 struct item {
-    enum event_kind kind;    /* EVENT_CONDENSATION: its summary */
+    enum event_kind kind; /* EVENT_CONDENSATION: its summary */
     enum llm_role role;
     struct uuid id;
-    struct json_doc *doc;    /* NULL for results, whose text is in `text` */
+    struct json_doc *doc; /* NULL for results, whose text is in `text` */
     struct buf text;
-    struct llm_part *parts;  /* owned */
+    struct llm_part *parts; /* owned */
     size_t part_count;
     struct str reasoning;
     /* Actions: the call as the model gets it, and where its result is. */
@@ -19,14 +19,23 @@ struct item {
     struct str event_call_id, response_id;
     const struct json_value *event, *action;
     struct item *result;
-    struct item *next;       /* the answer's next call */
-    bool head;               /* first call of its answer */
+    struct item *next;      /* the answer's next call */
+    bool head;              /* first call of its answer */
+    struct llm_call *calls; /* of a head: all calls of the answer that have a result; owned */
     /* Results: the action they belong to. */
     struct item *of;
-    struct buf cut;          /* results: parts[0] cut to `cut_max` characters, made when first asked for;
+    struct buf cut; /* results: parts[0] cut to `cut_max` characters, made when first asked for;
                                 actions: arguments as shown when they are no JSON object */
     int64_t cut_max;
+    struct llm_part *shown; /* parts as a message shows them when not as they are: merged or cut; owned */
     bool forgotten;
+};
+
+/* Messages made before. What is settled cannot change any more, so that a turn costs what is new, not what is old. */
+struct built {
+    VEC(struct llm_message) messages;
+    size_t settled_items, settled_messages;
+    int64_t max_chars;
 };
 
 /* What stuck detection remembers of an event. */
@@ -40,12 +49,14 @@ struct trace {
 struct view {
     VEC(struct item *) items;
     VEC(struct item *) open;
-    struct map *calls;       /* call ids seen, as a set */
-    struct item *last;       /* newest item if it is an action, for grouping calls into answers */
+    struct built *built;
+    struct map *calls; /* call ids seen, as a set */
+    struct item *last; /* newest item if it is an action, for grouping calls into answers */
     uint64_t turns;
     bool has_system, image_asked, terminal_seen, has_final;
-    struct buf final;        /* text of the final response so far */
-    struct trace traces[TRACES_MAX]; /* a ring: `traced` events were ever put in since the last user message */
+    struct buf final; /* text of the final response so far */
+    struct trace
+        traces[TRACES_MAX]; /* a ring: `traced` events were ever put in since the last user message */
     size_t traced;
     struct buf error_tool, error_text; /* of the newest AgentErrorEvent */
 };

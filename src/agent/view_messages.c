@@ -1,97 +1,96 @@
-/* From the view to messages: only structs are copied, texts stay where they are. */
+/* From the view to messages: only structs are copied, texts stay where they are, and what cannot change any more is kept
+ * from one turn to the next. */
 #include "agent/view_items.h"
 #include "base/utf8.h"
+#include <stdlib.h>
 
 #define CUT_NOTICE "\n[… part of this result was left out because of its length …]\n"
 
-struct output {
-    struct arena *arena;
-    struct llm_message *messages;
-    size_t n;
-    int64_t max_chars;
-};
-
-/* Two messages of the user in a row are one: some providers refuse them otherwise. */
-static void emit_user(struct output *o, const struct item *i)
+static struct llm_message *message_new(struct built *b)
 {
-    struct llm_message *last = o->n > 0 ? &o->messages[o->n - 1] : NULL;
-    if (!last || last->role != LLM_USER) {
-        o->messages[o->n++] = (struct llm_message){.role = LLM_USER, .parts = i->parts, .part_count = i->part_count};
-        return;
-    }
-    struct llm_part *parts = arena_alloc(o->arena, (last->part_count + i->part_count) * sizeof(*parts));
-    memcpy(parts, last->parts, last->part_count * sizeof(*parts));
-    memcpy(parts + last->part_count, i->parts, i->part_count * sizeof(*parts));
-    last->parts = parts;
-    last->part_count += i->part_count;
+    vec_push(&b->messages, (struct llm_message){0});
+    return &b->messages.at[b->messages.n - 1];
 }
 
-static void emit_message(struct output *o, const struct item *i)
+/* Two messages of the user in a row are one: some providers refuse them otherwise. */
+static void emit_user(struct built *b, struct item *i)
+{
+    struct llm_message *last = b->messages.n > 0 ? &b->messages.at[b->messages.n - 1] : NULL;
+    if (!last || last->role != LLM_USER) {
+        *message_new(b) =
+            (struct llm_message){.role = LLM_USER, .parts = i->parts, .part_count = i->part_count};
+        return;
+    }
+    size_t n = last->part_count + i->part_count;
+    struct llm_part *parts = xcalloc(n, sizeof(*parts));
+    memcpy(parts, last->parts, last->part_count * sizeof(*parts));
+    memcpy(parts + last->part_count, i->parts, i->part_count * sizeof(*parts));
+    free(i->shown);
+    last->parts = i->shown = parts;
+    last->part_count = n;
+}
+
+static void emit_message(struct built *b, struct item *i)
 {
     if (i->part_count == 0) /* an empty answer: what the environment said to it tells enough */
         return;
     if (i->role == LLM_USER)
-        emit_user(o, i);
+        emit_user(b, i);
     else
-        o->messages[o->n++] = (struct llm_message){
+        *message_new(b) = (struct llm_message){
             .role = i->role, .parts = i->parts, .part_count = i->part_count, .reasoning = i->reasoning};
 }
 
 /* Cuts are made once and kept with the item. */
-static const struct llm_part *result_parts(struct output *o, struct item *result)
+static const struct llm_part *result_parts(int64_t max_chars, struct item *result)
 {
     struct str text = result->parts[0].text;
-    if (o->max_chars <= 0 || text.n <= (uint64_t)o->max_chars)
+    if (max_chars <= 0 || text.n <= (uint64_t)max_chars)
         return result->parts;
-    if (result->cut_max != o->max_chars) {
+    if (result->cut_max != max_chars) {
         buf_clear(&result->cut);
-        text_cut_middle(text, (size_t)o->max_chars, STR(CUT_NOTICE), &result->cut);
-        result->cut_max = o->max_chars;
+        text_cut_middle(text, (size_t)max_chars, STR(CUT_NOTICE), &result->cut);
+        result->cut_max = max_chars;
+        result->shown = xrealloc(result->shown, result->part_count * sizeof(*result->shown));
+        memcpy(result->shown, result->parts, result->part_count * sizeof(*result->shown));
+        result->shown[0].text = buf_str(&result->cut);
     }
-    struct llm_part *parts = arena_alloc(o->arena, result->part_count * sizeof(*parts));
-    memcpy(parts, result->parts, result->part_count * sizeof(*parts));
-    parts[0].text = buf_str(&result->cut);
-    return parts;
+    return result->shown;
 }
 
 /* One answer with its calls, and each result directly behind. Calls that have no result (yet) are not shown: no provider
  * takes them. */
-static void emit_answer(struct output *o, const struct item *head)
+static void emit_answer(struct built *b, struct item *head)
 {
-    size_t calls_n = 0, part_count = 0;
+    size_t calls_n = 0, at = 0;
+    const struct item *spoken = NULL;
     struct str reasoning = STR_NONE;
-    const struct llm_part *parts = NULL;
     for (const struct item *i = head; i; i = i->next) {
         calls_n += i->result != NULL;
-        if (!parts && i->part_count > 0) {
-            parts = i->parts;
-            part_count = i->part_count;
-        }
-        if (!reasoning.p)
-            reasoning = i->reasoning;
+        spoken = spoken || i->part_count == 0 ? spoken : i;
+        reasoning = reasoning.p ? reasoning : i->reasoning;
     }
-    if (calls_n == 0 && part_count == 0)
+    if (calls_n == 0 && !spoken)
         return;
-    struct llm_call *calls = arena_alloc(o->arena, calls_n * sizeof(*calls));
-    size_t at = 0;
+    head->calls = xrealloc(head->calls, calls_n * sizeof(*head->calls));
     for (const struct item *i = head; i; i = i->next) {
         if (i->result)
-            calls[at++] = i->call;
+            head->calls[at++] = i->call;
     }
-    o->messages[o->n++] = (struct llm_message){
+    *message_new(b) = (struct llm_message){
         .role = LLM_ASSISTANT,
-        .parts = parts,
-        .part_count = part_count,
-        .calls = calls,
+        .parts = spoken ? spoken->parts : NULL,
+        .part_count = spoken ? spoken->part_count : 0,
+        .calls = head->calls,
         .call_count = calls_n,
         .reasoning = reasoning,
     };
     for (const struct item *i = head; i; i = i->next) {
         if (!i->result)
             continue;
-        o->messages[o->n++] = (struct llm_message){
+        *message_new(b) = (struct llm_message){
             .role = LLM_TOOL,
-            .parts = result_parts(o, i->result),
+            .parts = result_parts(b->max_chars, i->result),
             .part_count = i->result->part_count,
             .tool_call_id = i->call.id,
             .name = i->call.name,
@@ -99,19 +98,41 @@ static void emit_answer(struct output *o, const struct item *head)
     }
 }
 
-void view_messages(const struct view *v, int64_t max_chars, struct arena *arena, const struct llm_message **messages,
-                   size_t *n)
+static bool is_complete(const struct item *head)
 {
-    /* Each item gives at most one message: an answer's comes from its first call, those of its results from them. */
-    struct output o = {.arena = arena, .max_chars = max_chars};
-    o.messages = arena_alloc(arena, (v->items.n + 1) * sizeof(*o.messages));
-    for (size_t at = 0; at < v->items.n; at++) {
-        const struct item *i = v->items.at[at];
-        if (i->kind == EVENT_ACTION && i->head)
-            emit_answer(&o, i);
-        else if (i->kind != EVENT_ACTION && i->role != LLM_TOOL)
-            emit_message(&o, i);
+    for (const struct item *i = head; i; i = i->next) {
+        if (!i->result)
+            return false;
     }
-    *messages = o.messages;
-    *n = o.n;
+    return true;
+}
+
+void view_messages(const struct view *v, int64_t max_chars, struct arena *arena,
+                   const struct llm_message **messages, size_t *n)
+{
+    (void)arena; /* the view keeps them: they stand until it changes */
+    struct built *b = v->built;
+    bool settling = true;
+    if (b->max_chars != max_chars)
+        b->settled_items = b->settled_messages = 0;
+    b->max_chars = max_chars;
+    b->messages.n = b->settled_messages;
+    for (size_t at = b->settled_items; at < v->items.n; at++) {
+        struct item *i = v->items.at[at];
+        bool is_answer = i->kind == EVENT_ACTION;
+        if (is_answer ? !i->head : i->role == LLM_TOOL)
+            continue;
+        /* Everything in front is complete, and nothing can be merged with it any more. */
+        if (settling && b->messages.n > 0 && b->messages.at[b->messages.n - 1].role != LLM_USER) {
+            b->settled_items = at;
+            b->settled_messages = b->messages.n;
+        }
+        if (is_answer)
+            emit_answer(b, i);
+        else
+            emit_message(b, i);
+        settling &= !is_answer || is_complete(i);
+    }
+    *messages = b->messages.at;
+    *n = b->messages.n;
 }

@@ -117,6 +117,7 @@ static bool start_store(struct daemon *d, const struct daemon_options *o, struct
     d->store = store_open(&(struct store_config){.path = in_data_dir(d, "handsd.db")}, e);
     if (!d->store)
         return false;
+    unlink(in_data_dir(d, DAEMON_URL_FILE)); /* of a server that was killed */
     d->secrets = secrets_new(
         &(struct secrets_config){
             .configured = o->config->secret_key,
@@ -297,7 +298,8 @@ struct daemon *daemon_start(const struct daemon_options *o, struct err **e)
     collect_keys(d, o);
     if (start_store(d, o, e) && start_machinery(d, o, e) && start_conversations(d, o, e) &&
         start_listener(d, o, e)) {
-        write_url(d);
+        if (o->announce)
+            write_url(d);
         conversations_recover(d->conversations);
         return d;
     }

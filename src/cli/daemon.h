@@ -16,6 +16,7 @@ struct daemon_options {
     const char *data_dir;     /* --data, or NULL */
     const char *scripts_dir;  /* --scripts, or NULL */
     const char *hand_program; /* NULL: found beside handsd */
+    bool announce;            /* for other commands, by DAEMON_URL_FILE */
     struct str extra_key;     /* a further session key, or STR_NONE */
 };
 
@@ -34,7 +35,8 @@ void daemon_free(struct daemon *d);
 /* Absolute path of the data directory that these would use. */
 bool daemon_find_data_dir(const struct configuration *config, const char *data_dir, struct buf *out,
                           struct err **e);
-/* File in it that holds the URL of the server that owns it. */
+/* File in it with the URL of the server that owns it, if that one can be used by others. It says nothing unless the
+ * directory is owned: a killed server leaves it behind. */
 #define DAEMON_URL_FILE "handsd.url"
 /* Path of the hand program: HANDSD_HAND, else beside this executable. */
 bool daemon_find_hand(struct buf *out, struct err **e);

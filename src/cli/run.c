@@ -179,21 +179,20 @@ static struct str own_key(const struct configuration *config)
     return config->session_api_keys.n > 0 ? config->session_api_keys.at[0] : STR_NONE;
 }
 
-/* The server that wrote its URL into the data directory, if it answers. */
+/* Another process owns the data directory: a server, which says where it is, or a command like this one. */
 static bool find_server(struct host *h, const struct run_options *o, struct err **e)
 {
-    autobuf dir = {0}, path = {0}, url = {0}, answer = {0};
-    int status;
+    autobuf dir = {0}, path = {0}, url = {0};
     if (!daemon_find_data_dir(h->config, o->data, &dir, e))
         return false;
     path_join(&path, buf_str(&dir), STR(DAEMON_URL_FILE));
     if (!file_read(path.p, URL_FILE_MAX, &url, NULL))
-        return true;
-    struct client *c = client_new(str_trim(buf_str(&url)), own_key(h->config));
-    if (client_request(c, "GET", "/alive", STR_NONE, &status, &answer, NULL) && status == 200)
-        h->client = c;
-    else
-        client_free(c);
+        return err_set(
+            e, ERR_CONFLICT,
+            "%s is in use by another command: wait for it, or give another --data, or start `handsd serve`, "
+            "which several can use",
+            dir.p);
+    h->client = client_new(str_trim(buf_str(&url)), own_key(h->config));
     return true;
 }
 
@@ -224,10 +223,15 @@ static bool start_server(struct host *h, const struct run_options *o, struct err
 
 static bool host_open(struct host *h, const struct run_options *o, struct err **e)
 {
+    autoerr why = NULL;
     h->config = configuration_load(o->config, e);
-    if (!h->config || !find_server(h, o, e))
+    if (!h->config)
         return false;
-    return h->client || start_server(h, o, e);
+    if (start_server(h, o, &why))
+        return true;
+    if (why->kind == ERR_CONFLICT)
+        return find_server(h, o, e);
+    return err_set(e, why->kind, "%s", err_text(why));
 }
 
 static void host_close(struct host *h)

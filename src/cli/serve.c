@@ -141,35 +141,31 @@ static bool check_exposure(const struct serve_options *o, const struct configura
 
 /* ---- signals ---- */
 
-/* SIGTERM, SIGINT and SIGHUP end the server in order, the second of them at once. They are blocked in all threads and
- * taken by this one. */
+static sigset_t ends; /* signals that end the server: set before threads start */
+
+/* In order for the first of them, at once for the second. They are blocked in all threads and taken by this one. */
 static void wait_signals(void *arg)
 {
-    sigset_t set;
-    int signal;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    while (sigwait(&set, &signal) != 0)
+    int number;
+    while (sigwait(&ends, &number) != 0)
         ;
     log_info("ending");
     daemon_stop(arg);
-    while (sigwait(&set, &signal) != 0)
+    while (sigwait(&ends, &number) != 0)
         ;
-    _exit(128 + signal);
+    _exit(128 + number);
 }
 
 static void block_signals(void)
 {
-    sigset_t set;
-    struct sigaction hangup;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN) /* nohup means it */
-        sigaddset(&set, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    struct sigaction now;
+    sigemptyset(&ends);
+    /* nohup and a shell's background ignore some for us, and mean it; a blocked one would be taken all the same. */
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        if (numbers[i] == SIGTERM || (sigaction(numbers[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN))
+            sigaddset(&ends, numbers[i]);
+    pthread_sigmask(SIG_BLOCK, &ends, NULL);
     signal(SIGPIPE, SIG_IGN);
 }
 
@@ -197,10 +193,13 @@ int command_serve(int argc, char **argv)
         return 1;
     }
     block_signals();
-    struct daemon *d = daemon_start(
-        &(struct daemon_options){
-            .config = config, .host = o.host, .port = o.port, .data_dir = o.data, .scripts_dir = o.scripts},
-        &e);
+    struct daemon *d = daemon_start(&(struct daemon_options){.config = config,
+                                                             .host = o.host,
+                                                             .port = o.port,
+                                                             .data_dir = o.data,
+                                                             .scripts_dir = o.scripts,
+                                                             .announce = true},
+                                    &e);
     if (!d || !thread_start(NULL, "signals", SIGNAL_STACK, wait_signals, d, &e)) {
         configuration_free(config);
         return fail(e);

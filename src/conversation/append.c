@@ -61,39 +61,67 @@ static void publish(struct conversation *c, struct append *a)
     conversation_notify(c);
 }
 
+static void close_lost_sockets(void *arg)
+{
+    struct conversation *c = arg;
+    subscriptions_close_all(c, 1012, "the conversation moved");
+    conversation_unref(c);
+}
+
+/* Another owner has it: nothing here may act for it any more, and its clients come back by themselves. */
+static void abandon(struct conversation *c)
+{
+    conversations_drop(c);
+    loop_call(c->service->config.loop, close_lost_sockets, conversation_ref(c));
+}
+
+/* Under the append lock. True when the conversation has just been lost. */
+static bool settle(struct conversation *c, bool ok, bool lost)
+{
+    bool abandoned = lost && !c->lost && !c->deleted;
+    c->outstanding--;
+    if (!ok)
+        c->poisoned = true;
+    if (lost) {
+        c->lost = true;
+        if (c->run)
+            run_interrupt(c->run);
+    }
+    if (c->poisoned && c->outstanding == 0) {
+        state_unref(c->pending);
+        c->pending = committed_get(c);
+        c->poisoned = false;
+    }
+    run_settle(c);
+    return abandoned;
+}
+
 /* Writer thread. */
 static void commit_done(struct store_commit *commit, enum store_result result, const struct err *why)
 {
     struct append *a = CONTAINER_OF(commit, struct append, commit);
     struct conversation *c = a->conversation;
-    bool ok = result == STORE_DONE || result == STORE_ALREADY_DONE;
+    bool ok = result == STORE_DONE || result == STORE_ALREADY_DONE, abandoned = false;
     autoerr e = NULL;
     if (ok)
         publish(c, a);
     else if (result == STORE_LOST)
         err_set(&e, ERR_LOST, "another owner has this conversation");
     else
-        err_set(&e, why ? why->kind : ERR_IO, "%s", why ? why->text : "the store refused the write");
-
-    bool lost = false;
+        err_set(&e, why && why->kind == ERR_BUSY ? ERR_BUSY : ERR_IO, "%s",
+                why ? why->text : "the store refused the write");
     WITH_LOCK(&c->lock)
-    {
-        c->outstanding--;
-        if (!ok)
-            c->poisoned = true;
-        if (result == STORE_LOST)
-            c->lost = lost = true;
-        if (c->poisoned && c->outstanding == 0) {
-            state_unref(c->pending);
-            c->pending = committed_get(c);
-            c->poisoned = false;
-        }
-    }
-    if (lost)
-        conversations_drop(c);
+    abandoned = settle(c, ok, result == STORE_LOST);
+    if (abandoned)
+        abandon(c);
     if (a->done)
         a->done(a->arg, e);
     append_free(a);
+}
+
+static struct str own(struct str s)
+{
+    return (struct str){str_dup(s), s.n};
 }
 
 /* Stamps draft `i`: id, time, parent, text. */
@@ -124,12 +152,14 @@ static void stamp(struct append *a, size_t i, struct event_draft *d)
         .on_branch = d->on_branch,
         .json = bytes_take(&text),
     };
-    if (d->reduced.n > 0 && ev->json->n > EVENT_SOCKET_MAX) {
+    if (ev->json->n > EVENT_SOCKET_MAX) {
+        if (d->reduced.n == 0)
+            event_draft_reduce(d);
         event_write(&text, d, buf_str(&d->reduced), &d->id, now, parent);
         ev->reduced = bytes_take(&text);
     }
     if (d->search_text.n > 0)
-        ev->search_text = buf_take(&d->search_text);
+        ev->search_text = own(buf_str(&d->search_text));
     a->kinds[i] = d->kind;
     if (d->on_branch) {
         s->leaf = d->id;
@@ -160,11 +190,6 @@ static void add_delta(struct append *a, const struct state *old)
         d->set |= STORE_SET_CONFIG;
         d->config = bytes_str(s->config->stored);
     }
-}
-
-static struct str own(struct str s)
-{
-    return (struct str){str_dup(s), s.n};
 }
 
 static void add_usage(struct append *a, const struct append_usage *u)
@@ -243,7 +268,8 @@ bool append_locked(struct conversation *c, struct event_draft *drafts, size_t n,
         else
             d = &drafts[draft++];
         stamp(a, i, d);
-        event_draft_deinit(d);
+        if (d == &status)
+            event_draft_deinit(d);
     }
     if (usage && usage->usage)
         add_usage(a, usage);
@@ -260,6 +286,8 @@ bool append_locked(struct conversation *c, struct event_draft *drafts, size_t n,
     }
     state_unref(c->pending);
     c->pending = queued;
+    for (size_t i = 0; i < n; i++)
+        event_draft_deinit(&drafts[i]);
     return true;
 }
 

@@ -7,60 +7,72 @@
 
 struct start { /* a request whose commit starts, or joins, a run */
     struct conversation *c;
-    struct run *run; /* to launch, or NULL */
-    bool finished;   /* nothing to do: tell the sockets that the run is over */
+    uint64_t run_number; /* 0: no run is wanted */
     conversation_done done;
     void *arg;
 };
 
-static void finished_at_once(void *arg)
+/* Under the append lock. What has to be done without it is in the two runs that are answered. */
+static void start_settle(struct start *s, bool ok, struct run **launch, struct run **discard)
 {
-    struct conversation *c = arg;
-    subscriptions_run_ended(c, clock_mono_ns());
-    conversation_unref(c);
+    struct run *run = s->c->run;
+    if (!run || run->number != s->run_number)
+        return;
+    run->starts--;
+    if (ok)
+        run->answered_ns = clock_mono_ns();
+    if (!run->launched && ok) {
+        run->launched = true;
+        *launch = run;
+    } else if (!run->launched && run->starts == 0) {
+        s->c->run = NULL;
+        *discard = run;
+    }
+    run_settle(s->c);
 }
 
-/* The commit has happened: answer first, then let the run begin. */
+/* The commit is durable, or has failed: answer first, then let the run begin. */
 static void start_committed(void *arg, const struct err *e)
 {
     struct start *s = arg;
+    struct run *launch = NULL, *discard = NULL;
     s->done(s->arg, e);
-    if (e) {
-        if (s->run)
-            run_drop(s->run);
-    } else if (s->run) {
-        s->run->answered_ns = clock_mono_ns();
-        run_launch(s->run);
-    } else {
-        WITH_LOCK(&s->c->lock)
-        if (s->c->run)
-            s->c->run->answered_ns = clock_mono_ns();
-    }
+    WITH_LOCK(&s->c->lock)
+    start_settle(s, !e, &launch, &discard);
+    if (launch)
+        run_launch(launch);
+    if (discard)
+        run_discard(discard);
     conversation_unref(s->c);
     free(s);
 }
 
 static struct start *start_new(struct conversation *c, conversation_done done, void *arg)
 {
-    struct start *s = xcalloc(1, sizeof *s);
+    struct start *s = xcalloc(1, sizeof(*s));
     s->c = conversation_ref(c);
     s->done = done;
     s->arg = arg;
     return s;
 }
 
-/* Under the append lock: the status becomes RUNNING, with a thread if there is none. */
-static void begin_run(struct conversation *c, struct state *next, struct start *start)
+/* Under the append lock: queues the drafts; with `run`, as the start of a run or joining the present one. */
+static bool start_queue(struct start *s, draft_list *drafts, struct state *next, bool run, struct err **e)
 {
-    next->status = STATUS_RUNNING;
-    if (!c->run)
-        start->run = run_new(c);
-}
-
-/* The commit could not even be queued. */
-static void start_failed(struct start *s, const struct err *e)
-{
-    start_committed(s, e);
+    struct conversation *c = s->c;
+    bool accepts = c->pending->status == STATUS_WAITING_FOR_CONFIRMATION;
+    if (run)
+        next->status = STATUS_RUNNING;
+    if (!append_locked(c, drafts->at, drafts->n, next, NULL, start_committed, s, e))
+        return false;
+    drafts->n = 0;
+    if (run) {
+        struct run *r = c->run ? c->run : run_new(c);
+        r->starts++;
+        r->accepted |= accepts;
+        s->run_number = r->number;
+    }
+    return true;
 }
 
 /* ---- drafts ---- */
@@ -117,117 +129,141 @@ static void user_message(struct event_draft *d, const struct json_value *message
     if (json_get_str(message, "sender").p)
         jw_member_str(&w, "sender", json_get_str(message, "sender"));
     d->id = uuid_random();
-    if (d->body.n <= EVENT_SOCKET_MAX - 1024)
-        return;
-    /* Too large for a socket: there the text is cut, the log has all of it. */
-    struct json_writer r = json_writer(&d->reduced);
-    r.depth = 1;
-    jw_key(&r, "llm_message");
-    jw_object(&r);
-    jw_member_cstr(&r, "role", "user");
-    jw_key(&r, "content");
-    jw_array(&r);
-    autobuf cut = {0};
-    buf_add(&cut, str_sub(buf_str(&d->search_text), 0, 100000));
-    buf_add(&cut, STR(" […]"));
-    event_text_content(&r, buf_str(&cut));
-    jw_array_end(&r);
-    jw_member_raw(&r, "thinking_blocks", STR("[]"));
-    jw_object_end(&r);
-    jw_member_raw(&r, "activated_skills", STR("[]"));
-    jw_member_raw(&r, "extended_content", STR("[]"));
 }
 
 /* ---- requests ---- */
 
+/* Under the append lock: the message, what it does to the status, and whether it starts a run. */
+static bool queue_message(struct start *s, const struct json_value *message, bool run, bool initial,
+                          struct err **e)
+{
+    struct conversation *c = s->c;
+    draft_list drafts = {0};
+    struct event_draft d;
+    struct state *next = state_copy(c->pending);
+    add_system_prompt(c, &drafts);
+    user_message(&d, message);
+    vec_push(&drafts, d);
+    struct doc *doc = doc_copy(next->doc);
+    doc->has_last_user = true;
+    doc->last_user = d.id;
+    if (initial) {
+        bytes_unref(doc->initial);
+        doc->initial = NULL;
+    }
+    state_set_doc(next, doc);
+    if (next->status == STATUS_FINISHED || next->status == STATUS_STUCK)
+        next->status = STATUS_IDLE;
+
+    int64_t seq = (int64_t)next->next_seq + (int64_t)drafts.n - 1;
+    bool runs = run && next->status != STATUS_WAITING_FOR_CONFIRMATION, joins = runs && c->run;
+    bool queued = start_queue(s, &drafts, next, runs, e);
+    if (queued && joins)
+        c->wish_seq = seq;
+    draft_list_deinit(&drafts);
+    return queued;
+}
+
+static void send_message(struct conversation *c, const struct json_value *message, bool run, bool initial,
+                         conversation_done done, void *arg)
+{
+    autoerr e = NULL;
+    bool queued = false;
+    struct start *start = start_new(c, done, arg);
+    if (lock_sound(c, NULL, &e)) {
+        queued = queue_message(start, message, run, initial, &e);
+        thread_unlock(&c->lock);
+    }
+    if (!queued)
+        start_committed(start, e);
+}
+
 void conversation_send(struct conversation *c, const struct json_value *message, bool run,
                        conversation_done done, void *arg)
 {
-    autoerr e = NULL;
-    draft_list drafts = {0};
-    bool queued = false;
-    struct start *start = start_new(c, done, arg);
-    if (conversation_ensure_sound(c, &e))
-        WITH_LOCK(&c->lock)
-        {
-            struct state *next = state_copy(c->pending);
-            add_system_prompt(c, &drafts);
-            struct event_draft d;
-            user_message(&d, message);
-            vec_push(&drafts, d);
-            struct doc *doc = doc_copy(next->doc);
-            doc->has_last_user = true;
-            doc->last_user = d.id;
-            state_set_doc(next, doc);
+    send_message(c, message, run, false, done, arg);
+}
 
-            bool runs_now = c->run && next->status == STATUS_RUNNING;
-            if (next->status == STATUS_FINISHED || next->status == STATUS_STUCK)
-                next->status = STATUS_IDLE;
-            int64_t seq = (int64_t)next->next_seq + (int64_t)drafts.n - 1;
-            if (run && !runs_now && next->status != STATUS_WAITING_FOR_CONFIRMATION)
-                begin_run(c, next, start);
-            queued = append_locked(c, drafts.at, drafts.n, next, NULL, start_committed, start, &e);
-            if (queued && run && runs_now)
-                c->wish_seq = seq;
-            drafts.n = queued ? 0 : drafts.n;
-        }
+void conversation_send_initial(struct conversation *c, conversation_done done, void *arg)
+{
+    autobytes text = NULL;
+    WITH_LOCK(&c->lock)
+    text = bytes_ref(c->pending->doc->initial);
+    autojson message = text ? json_parse_trusted(bytes_str(text), NULL) : NULL;
+    if (message)
+        send_message(c, json_root(message), true, true, done, arg);
+    else
+        done(arg, NULL);
+}
+
+static void finished_at_once(void *arg)
+{
+    struct conversation *c = arg;
+    subscriptions_run_ended(c, atomic_load(&c->run_number), clock_mono_ns());
+    conversation_unref(c);
+}
+
+enum run_answer { RUN_QUEUED, RUN_FINISHED, RUN_REFUSED };
+
+/* Under the append lock. */
+static enum run_answer queue_run(struct start *s, struct err **e)
+{
+    struct conversation *c = s->c;
+    if (c->pending->status == STATUS_RUNNING) {
+        err_set(e, ERR_CONFLICT, "Conversation already running. Wait for completion or pause first.");
+        return RUN_REFUSED;
+    }
+    if (c->pending->status == STATUS_FINISHED)
+        return RUN_FINISHED;
+    draft_list drafts = {0};
+    add_system_prompt(c, &drafts);
+    bool queued = start_queue(s, &drafts, state_copy(c->pending), true, e);
     draft_list_deinit(&drafts);
-    if (!queued)
-        start_failed(start, e);
+    return queued ? RUN_QUEUED : RUN_REFUSED;
 }
 
 void conversation_run(struct conversation *c, conversation_done done, void *arg)
 {
     autoerr e = NULL;
-    draft_list drafts = {0};
-    bool queued = false, finished = false;
+    enum run_answer answer = RUN_REFUSED;
     struct start *start = start_new(c, done, arg);
-    if (conversation_ensure_sound(c, &e))
-        WITH_LOCK(&c->lock)
-        {
-            finished = c->pending->status == STATUS_FINISHED;
-            if (c->run && c->pending->status == STATUS_RUNNING) {
-                err_set(&e, ERR_CONFLICT,
-                        "Conversation already running. Wait for completion or pause first.");
-            } else if (!finished) {
-                struct state *next = state_copy(c->pending);
-                add_system_prompt(c, &drafts);
-                begin_run(c, next, start);
-                queued = append_locked(c, drafts.at, drafts.n, next, NULL, start_committed, start, &e);
-                drafts.n = queued ? 0 : drafts.n;
-            }
-        }
-    draft_list_deinit(&drafts);
-    if (queued)
-        return;
-    if (e || !finished) {
-        start_failed(start, e);
-        return;
+    if (lock_sound(c, NULL, &e)) {
+        answer = queue_run(start, &e);
+        thread_unlock(&c->lock);
     }
+    if (answer == RUN_QUEUED)
+        return;
+    start_committed(start, e);
     /* A finished conversation's run ends at once; its client waits for the sign of it all the same. */
-    done(arg, NULL);
-    loop_call(c->service->config.loop, finished_at_once, conversation_ref(c));
-    conversation_unref(start->c);
-    free(start);
+    if (answer == RUN_FINISHED)
+        loop_call(c->service->config.loop, finished_at_once, conversation_ref(c));
+}
+
+/* Under the append lock. */
+static bool queue_pause(struct conversation *c, conversation_done done, void *arg, struct err **e)
+{
+    enum status status = c->pending->status;
+    if (status != STATUS_IDLE && status != STATUS_RUNNING)
+        return false;
+    struct state *next = state_copy(c->pending);
+    next->status = STATUS_PAUSED;
+    struct event_draft d;
+    event_draft_init(&d, EVENT_PAUSE, SOURCE_USER);
+    bool queued = append_locked(c, &d, 1, next, NULL, done, arg, e);
+    event_draft_deinit(&d);
+    if (queued)
+        c->wish_seq = -1;
+    return queued;
 }
 
 void conversation_pause(struct conversation *c, conversation_done done, void *arg)
 {
     autoerr e = NULL;
     bool queued = false;
-    if (conversation_ensure_sound(c, &e))
-        WITH_LOCK(&c->lock)
-        {
-            enum status status = c->pending->status;
-            if (status == STATUS_IDLE || status == STATUS_RUNNING) {
-                struct state *next = state_copy(c->pending);
-                next->status = STATUS_PAUSED;
-                struct event_draft d;
-                event_draft_init(&d, EVENT_PAUSE, SOURCE_USER);
-                queued = append_locked(c, &d, 1, next, NULL, done, arg, &e);
-                event_draft_deinit(&d);
-            }
-        }
+    if (lock_sound(c, NULL, &e)) {
+        queued = queue_pause(c, done, arg, &e);
+        thread_unlock(&c->lock);
+    }
     if (!queued)
         done(arg, e);
 }
@@ -238,15 +274,33 @@ void conversation_interrupt(struct conversation *c, conversation_done done, void
     WITH_LOCK(&c->lock)
     {
         running = c->run != NULL;
-        if (running) {
-            c->interrupt = true;
-            mailbox_cancel(c->run->mailbox);
+        if (running && c->pending->status == STATUS_RUNNING) {
+            c->wish_seq = -1; /* what was asked for before is cancelled, too */
+            run_interrupt(c->run);
         }
     }
     if (running)
         done(arg, NULL);
     else
         conversation_pause(c, done, arg);
+}
+
+/* Under the append lock. `seen`: the state that the drafts were made from. */
+static bool queue_rejection(struct conversation *c, const struct state *seen, draft_list *drafts,
+                            conversation_done done, void *arg, struct err **e)
+{
+    const struct state *p = c->pending;
+    if (p->status != STATUS_WAITING_FOR_CONFIRMATION || p->doc->open_from != seen->doc->open_from)
+        return err_set(e, ERR_CONFLICT, "the confirmation was answered by somebody else");
+    struct state *next = state_copy(p);
+    struct doc *doc = doc_copy(p->doc);
+    doc->open_from = -1;
+    state_set_doc(next, doc);
+    next->status = STATUS_IDLE;
+    if (!append_locked(c, drafts->at, drafts->n, next, NULL, done, arg, e))
+        return false;
+    drafts->n = 0;
+    return true;
 }
 
 void conversation_reject(struct conversation *c, struct str reason, conversation_done done, void *arg)
@@ -258,46 +312,32 @@ void conversation_reject(struct conversation *c, struct str reason, conversation
     bool waits = seen->status == STATUS_WAITING_FOR_CONFIRMATION;
     if (waits && open_actions_end(c, OPEN_REJECTED, reason, &drafts, &e))
         WITH_LOCK(&c->lock)
-        {
-            const struct state *p = c->pending;
-            if (p->status == STATUS_WAITING_FOR_CONFIRMATION && p->doc->open_from == seen->doc->open_from) {
-                struct state *next = state_copy(p);
-                struct doc *doc = doc_copy(p->doc);
-                doc->open_from = -1;
-                state_set_doc(next, doc);
-                next->status = STATUS_IDLE;
-                queued = append_locked(c, drafts.at, drafts.n, next, NULL, done, arg, &e);
-                drafts.n = queued ? 0 : drafts.n;
-            } else {
-                err_set(&e, ERR_CONFLICT, "the confirmation was answered by somebody else");
-            }
-        }
+    queued = queue_rejection(c, seen, &drafts, done, arg, &e);
     state_unref(seen);
     draft_list_deinit(&drafts);
     if (!queued)
         done(arg, e);
 }
 
-/* Commits a changed doc; with `key`, the change is an event too. Takes the reference. */
+/* Commits a changed doc; with `key`, the change is an event too. */
 static void commit_doc(struct conversation *c, void (*change)(struct doc *doc, const void *with),
                        const void *with, const char *key, struct str json, conversation_done done, void *arg)
 {
     autoerr e = NULL;
     bool queued = false;
-    if (conversation_ensure_sound(c, &e))
-        WITH_LOCK(&c->lock)
-        {
-            struct state *next = state_copy(c->pending);
-            struct doc *doc = doc_copy(next->doc);
-            change(doc, with);
-            state_set_doc(next, doc);
-            struct event_draft d;
-            event_draft_init(&d, EVENT_STATE_UPDATE, SOURCE_ENVIRONMENT);
-            if (key)
-                event_state_update_body(&d, key, json);
-            queued = append_locked(c, &d, key ? 1 : 0, next, NULL, done, arg, &e);
-            event_draft_deinit(&d);
-        }
+    struct event_draft d;
+    event_draft_init(&d, EVENT_STATE_UPDATE, SOURCE_ENVIRONMENT);
+    if (key)
+        event_state_update_body(&d, key, json);
+    if (lock_sound(c, NULL, &e)) {
+        struct state *next = state_copy(c->pending);
+        struct doc *doc = doc_copy(next->doc);
+        change(doc, with);
+        state_set_doc(next, doc);
+        queued = append_locked(c, &d, key ? 1 : 0, next, NULL, done, arg, &e);
+        thread_unlock(&c->lock);
+    }
+    event_draft_deinit(&d);
     if (!queued)
         done(arg, e);
 }
@@ -359,23 +399,36 @@ void conversation_set_title(struct conversation *c, struct str title, const stru
     commit_doc(c, change_title, &change, NULL, STR_NONE, done, arg);
 }
 
+/* Under the append lock. False without an error: the configuration has changed meanwhile. */
+static bool queue_config(struct conversation *c, const struct config *old, struct config *config,
+                         conversation_done done, void *arg, struct err **e)
+{
+    if (c->pending->config != old)
+        return false;
+    struct state *next = state_copy(c->pending);
+    state_set_config(next, config_ref(config));
+    return append_locked(c, NULL, 0, next, NULL, done, arg, e);
+}
+
+/* Sealing and decoding take time: they are done without the lock, again if somebody else was faster. */
 void conversation_set_secrets(struct conversation *c, const struct json_value *secrets,
                               conversation_done done, void *arg)
 {
     autoerr e = NULL;
     bool queued = false;
     const struct conversations_config *sc = &c->service->config;
-    if (conversation_ensure_sound(c, &e))
+    while (!queued && !e) {
+        struct config *old = NULL, *config = NULL;
         WITH_LOCK(&c->lock)
-        {
-            struct config *config =
-                config_with_secrets(c->pending->config, secrets, sc->secrets, sc->env, &e);
-            if (config) {
-                struct state *next = state_copy(c->pending);
-                state_set_config(next, config);
-                queued = append_locked(c, NULL, 0, next, NULL, done, arg, &e);
-            }
+        old = config_ref(c->pending->config);
+        config = config_with_secrets(old, secrets, sc->secrets, sc->env, &e);
+        if (config && lock_sound(c, NULL, &e)) {
+            queued = queue_config(c, old, config, done, arg, &e);
+            thread_unlock(&c->lock);
         }
+        config_unref(config);
+        config_unref(old);
+    }
     if (!queued)
         done(arg, e);
 }

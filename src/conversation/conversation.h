@@ -101,7 +101,7 @@ void conversations_create(struct conversations *s, const struct conversation_req
 void conversations_delete(struct conversations *s, const struct uuid *id,
                           void (*done)(void *arg, const struct err *e), void *arg);
 
-/* ---- acting ---- */
+/* ---- acting: all *worker*, since a repair may have to read the disk first ---- */
 
 typedef void (*conversation_done)(void *arg, const struct err *e);
 
@@ -112,6 +112,7 @@ void conversation_send(struct conversation *c, const struct json_value *message,
 /* ERR_CONFLICT when running. Accepts a pending confirmation. `done` before the run's first step. */
 void conversation_run(struct conversation *c, conversation_done done, void *arg);
 void conversation_pause(struct conversation *c, conversation_done done, void *arg);
+/* Answered when the cancel is on its way; its events follow. */
 void conversation_interrupt(struct conversation *c, conversation_done done, void *arg);
 /* Rejects every open action; nothing when none waits. *worker* */
 void conversation_reject(struct conversation *c, struct str reason, conversation_done done, void *arg);

@@ -40,10 +40,18 @@ struct tail {
     size_t bytes;
 };
 
-struct run {                           /* one run thread */
+/* One run: from the moment its start is queued until its thread has left. Everything but the constants is under the
+ * append lock. */
+struct run {
     struct conversation *conversation; /* a reference */
+    uint64_t number;                   /* never reused in this conversation */
     struct mailbox *mailbox;
-    uint64_t answered_ns; /* when the request that started it was answered */
+    bool settle_wanted;   /* the thread waits until nothing is outstanding */
+    bool launched;        /* it has a thread */
+    unsigned starts;      /* requests to run whose commits are under way or not yet answered */
+    bool accepted;        /* started as the answer to a confirmation: may run open actions */
+    bool interrupt;       /* cancelled; so is the mailbox */
+    uint64_t answered_ns; /* when the last request that started or joined it was answered */
 };
 
 struct conversation {
@@ -54,7 +62,7 @@ struct conversation {
     uint64_t token;
     /* registry lock */
     bool ready;
-    struct waiter *waiters;
+    struct waiter *waiters, **waiters_end;
     uint64_t used_ns; /* last use, for eviction */
     /* append lock */
     pthread_mutex_t lock;
@@ -62,11 +70,10 @@ struct conversation {
     unsigned outstanding; /* commits in the store's queue */
     bool poisoned;        /* one of them failed; pending is set back when the last has answered */
     bool lost, deleted;
-    struct run *run;  /* the run thread, or one that starts when its commit is done */
-    int64_t wish_seq; /* a message at this seq asked for a run; -1: none. A step that began before it may not
-                                      end the run */
-    bool interrupt;   /* the run is being cancelled */
-    bool pause_instead; /* … for shutdown: a PauseEvent, not an InterruptEvent */
+    struct run *run;
+    int64_t wish_seq; /* a message at this seq asked for a run that may not have seen it; -1: none */
+    bool mending;     /* a repair is on its way */
+    atomic_uint_fast64_t run_number; /* of the latest run; read anywhere */
     /* snapshot lock */
     pthread_mutex_t snapshot_lock;
     struct state *committed;
@@ -76,14 +83,17 @@ struct conversation {
     struct subscription *subscribers;
     size_t subscriber_count;
     atomic_bool notify_posted;
+    struct state *frames_of; /* what the two frames below were made from */
+    struct bytes *full_frame, *stats_frame;
 };
 
 /* registry.c */
 void conversations_drop(struct conversation *c); /* out of the registry: lost or deleted */
 
-/* append.c: the one way to write. All under the append lock; `drafts` are emptied. `next` (a changed copy of pending, or
- * NULL) is taken. A changed status adds its state update event behind the drafts. `done` may be NULL. On false nothing
- * was queued and `done` is not called. */
+/* append.c: the one way to write. Under the append lock. `next` (a changed copy of pending, or NULL) is taken. A changed
+ * status adds its state update event behind the drafts. `done` (may be NULL) runs without any lock when the commit is
+ * durable or has failed (ERR_IO, ERR_LOST). On true the drafts are emptied; on false nothing was queued, the drafts stay
+ * the caller's and `done` is not called. */
 struct append_usage {
     const struct llm_usage *usage;
     struct str model, usage_id;
@@ -94,27 +104,38 @@ struct state *committed_get(struct conversation *c); /* a reference */
 /* Posts one wake-up of the conversation's subscriptions to the loop. */
 void conversation_notify(struct conversation *c);
 
-/* repair.c *worker*: makes the invariant true if it is not: open actions without a run get their errors, status RUNNING
- * without a run becomes ERROR. Queues a commit if needed; later appends go behind it. */
-bool conversation_ensure_sound(struct conversation *c, struct err **e);
-/* Open actions of the committed log since open_from: drafts that end them. `reason` NULL: rejected by the user. */
-enum open_end { OPEN_CRASHED, OPEN_INTERRUPTED, OPEN_FAILED, OPEN_REJECTED };
 typedef VEC(struct event_draft) draft_list;
-bool open_actions_end(struct conversation *c, enum open_end how, struct str reason, draft_list *drafts,
-                      struct err **e);
 void draft_list_deinit(draft_list *l);
 
+/* repair.c *worker* */
+enum open_end { OPEN_CRASHED, OPEN_INTERRUPTED, OPEN_FAILED, OPEN_REJECTED };
+/* Drafts that end the open actions of the committed log. `reason` for OPEN_REJECTED. */
+bool open_actions_end(struct conversation *c, enum open_end how, struct str reason, draft_list *drafts,
+                      struct err **e);
+/* Takes the append lock with the invariant true (see repair.c), queueing a repair in front if it was not; `repaired`
+ * (may be NULL) tells. On false the lock is not held. */
+bool lock_sound(struct conversation *c, bool *repaired, struct err **e);
+/* The end of a run could not be recorded: repairs as soon as the store lets it, then tells the sockets. Any thread. */
+void conversation_mend(struct conversation *c);
+
+/* control.c *worker*: the first message of a creation that was cut off; nothing if there is none. */
+void conversation_send_initial(struct conversation *c, conversation_done done, void *arg);
+
 /* run.c */
-/* Under the append lock: makes the run object; the thread starts with run_launch. */
-struct run *run_new(struct conversation *c);
-void run_launch(struct run *run); /* after its commit is durable and its request answered */
-void run_drop(struct run *run);   /* its commit failed */
+struct run *run_new(struct conversation *c); /* under the append lock */
+void run_launch(struct run *run);            /* once its commit is durable and its request answered */
+void run_settle(struct conversation *c);     /* under the append lock: lets a waiting run look again */
+void run_interrupt(struct run *run);         /* under the append lock */
+/* Its start failed and it never had a thread; `run` is out of the conversation already. Not under the lock. */
+void run_discard(struct run *run);
 
 /* subscription.c, loop */
 void subscriptions_wake(struct conversation *c);
-void subscriptions_run_ended(struct conversation *c, uint64_t answered_ns);
-void subscriptions_close_all(struct conversation *c);
-void subscriptions_delta(struct conversation *c, struct bytes *frame); /* takes the reference */
+void subscriptions_run_ended(struct conversation *c, uint64_t run_number, uint64_t answered_ns);
+void subscriptions_close_all(struct conversation *c, int code, const char *reason);
+/* Takes the reference. `serial` is that of the stats when the model was asked: a later one means that the answer is
+ * stored, and the delta is late. */
+void subscriptions_delta(struct conversation *c, struct bytes *frame, uint64_t serial);
 
 /* tail.c, under the snapshot lock */
 void tail_push(struct conversation *c, struct tail_item item);

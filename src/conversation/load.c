@@ -81,15 +81,23 @@ static struct bytes *row_info(struct conversations *s, const struct store_row *r
     return info;
 }
 
+/* Made without the lock, which the store's writer needs; kept if the state is still the same. */
 struct bytes *conversation_info(struct conversation *c)
 {
     struct bytes *info = NULL;
+    struct state *state = NULL;
     WITH_LOCK(&c->snapshot_lock)
     {
-        if (!c->info)
-            c->info = info_bytes(c->service, c->committed, false);
         info = bytes_ref(c->info);
+        state = info ? NULL : state_ref(c->committed);
     }
+    if (info)
+        return info;
+    info = info_bytes(c->service, state, false);
+    WITH_LOCK(&c->snapshot_lock)
+    if (c->committed == state && !c->info)
+        c->info = bytes_ref(info);
+    state_unref(state);
     return info;
 }
 

@@ -36,7 +36,7 @@ struct open_action {
 };
 typedef VEC(struct open_action) action_list;
 
-/* AgentErrorEvent names the call, not the action: within one open batch the last open one with that call id is meant. */
+/* AgentErrorEvent names the call, not the action: within one open batch the first open one with that call id is meant. */
 static void close_action(action_list *open, const struct json_value *event)
 {
     struct uuid id;
@@ -131,33 +131,97 @@ static bool is_sound(const struct conversation *c)
            (s->doc->open_from < 0 || s->status == STATUS_WAITING_FOR_CONFIRMATION);
 }
 
-bool conversation_ensure_sound(struct conversation *c, struct err **e)
+/* Under the append lock. */
+static bool queue_repair(struct conversation *c, draft_list *drafts, struct err **e)
 {
-    if (atomic_load(&c->service->closing))
-        return err_set(e, ERR_BUSY, "the server is shutting down");
-    bool sound = false;
-    uint32_t seq = 0;
+    struct state *next = state_copy(c->pending);
+    struct doc *doc = doc_copy(next->doc);
+    doc->open_from = -1;
+    state_set_doc(next, doc);
+    if (next->status == STATUS_RUNNING)
+        next->status = STATUS_ERROR;
+    return append_locked(c, drafts->at, drafts->n, next, NULL, NULL, NULL, e);
+}
+
+/* The disk is read without the lock, so what was read may be old by the time the lock is there: then once more. */
+bool lock_sound(struct conversation *c, bool *repaired, struct err **e)
+{
+    for (;;) {
+        thread_lock(&c->lock);
+        if (atomic_load(&c->service->closing)) {
+            thread_unlock(&c->lock);
+            return err_set(e, ERR_BUSY, "the server is shutting down");
+        }
+        if (is_sound(c))
+            return true;
+        uint32_t seq = c->pending->next_seq;
+        bool settled = c->outstanding == 0;
+        thread_unlock(&c->lock);
+        if (!settled)
+            return err_set(e, ERR_BUSY, "a repair of this conversation is waiting for the store");
+
+        draft_list drafts = {0};
+        bool ok = open_actions_end(c, OPEN_CRASHED, STR_NONE, &drafts, e);
+        thread_lock(&c->lock);
+        if (ok && !is_sound(c) && c->pending->next_seq == seq) {
+            ok = queue_repair(c, &drafts, e);
+            if (ok && repaired)
+                *repaired = true;
+        }
+        thread_unlock(&c->lock);
+        draft_list_deinit(&drafts);
+        if (!ok)
+            return false;
+    }
+}
+
+/* ---- repairing without anybody's asking ---- */
+
+#define MEND_AGAIN_MS 1000 /* between attempts while the store refuses */
+
+static void mend_ended(void *arg)
+{
+    struct conversation *c = arg;
+    subscriptions_run_ended(c, atomic_load(&c->run_number), 0);
+    conversation_unref(c);
+}
+
+static void mend_work(void *arg);
+
+static void mend_timer(void *arg)
+{
+    struct conversation *c = arg;
+    pool_submit_always(c->service->config.pool, mend_work, c);
+}
+
+static void mend_arm(void *arg)
+{
+    struct conversation *c = arg;
+    loop_timer(c->service->config.loop, MEND_AGAIN_MS, mend_timer, c);
+}
+
+static void mend_work(void *arg)
+{
+    struct conversation *c = arg;
+    bool done = lock_sound(c, NULL, NULL);
+    if (!done)
+        thread_lock(&c->lock);
+    /* Sound as far as is queued; look again until it is on the disk. */
+    done = (done && c->outstanding == 0) || c->lost || c->deleted || atomic_load(&c->service->closing);
+    if (done)
+        c->mending = false;
+    thread_unlock(&c->lock);
+    loop_call(c->service->config.loop, done ? mend_ended : mend_arm, c);
+}
+
+void conversation_mend(struct conversation *c)
+{
+    bool begin = false;
     WITH_LOCK(&c->lock)
     {
-        sound = is_sound(c);
-        seq = c->pending->next_seq;
+        begin = !c->mending;
+        c->mending = true;
     }
-    if (sound)
-        return true;
-    draft_list drafts = {0};
-    bool ok = open_actions_end(c, OPEN_CRASHED, STR_NONE, &drafts, e);
-    if (ok)
-        WITH_LOCK(&c->lock)
-    if (!is_sound(c) && c->pending->next_seq == seq) {
-        struct state *next = state_copy(c->pending);
-        struct doc *doc = doc_copy(next->doc);
-        doc->open_from = -1;
-        state_set_doc(next, doc);
-        if (next->status == STATUS_RUNNING)
-            next->status = STATUS_ERROR;
-        ok = append_locked(c, drafts.at, drafts.n, next, NULL, NULL, NULL, e);
-        drafts.n = ok ? 0 : drafts.n;
-    }
-    draft_list_deinit(&drafts);
-    return ok;
+    if (begin)
+        loop_call(c->service->config.loop, mend_arm, conversation_ref(c));
 }

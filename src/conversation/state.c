@@ -21,6 +21,7 @@ struct doc *doc_copy(const struct doc *d)
         .analyzer = bytes_ref(d->analyzer),
         .tags = bytes_ref(d->tags),
         .title = bytes_ref(d->title),
+        .initial = bytes_ref(d->initial),
         .has_last_user = d->has_last_user,
         .last_user = d->last_user,
         .open_from = d->open_from,
@@ -41,6 +42,7 @@ void doc_unref(struct doc *d)
     bytes_unref(d->analyzer);
     bytes_unref(d->tags);
     bytes_unref(d->title);
+    bytes_unref(d->initial);
     free(d);
 }
 
@@ -62,6 +64,8 @@ void doc_write(const struct doc *d, struct buf *out)
         char text[UUID_DASHED_LEN + 1];
         jw_member_str(&w, "last_user", uuid_dashed(&d->last_user, text));
     }
+    if (d->initial)
+        jw_member_raw(&w, "initial", bytes_str(d->initial));
     jw_member_int(&w, "open_from", d->open_from);
     jw_object_end(&w);
 }
@@ -89,6 +93,7 @@ struct doc *doc_load(struct str text, struct str title, struct err **e)
     d->tags = json_bytes(json_get(root, "tags"));
     d->title = title.p ? bytes_new(title) : NULL;
     d->has_last_user = uuid_parse(json_get_str(root, "last_user"), &d->last_user);
+    d->initial = json_bytes(json_get(root, "initial"));
     d->open_from = json_get_int(root, "open_from", -1);
     return d;
 }
@@ -251,6 +256,7 @@ void state_write_info(const struct state *s, struct str conversations_path, bool
     jw_object_end(w);
 }
 
+/* The agent is left out of a full_state that it would make too large for a client: GET has it. */
 void state_write_full(const struct state *s, struct str conversations_path, struct buf *out)
 {
     struct json_writer writer = json_writer(out), *w = &writer;
@@ -258,6 +264,7 @@ void state_write_full(const struct state *s, struct str conversations_path, stru
     jw_object(w);
     write_state(&f, s, conversations_path);
     member_bytes(w, "tags", s->doc->tags, "{}");
-    jw_member_raw(w, "agent", bytes_str(s->config->agent_shown));
+    if (s->config->agent_shown->n + out->n < EVENT_SOCKET_MAX)
+        jw_member_raw(w, "agent", bytes_str(s->config->agent_shown));
     jw_object_end(w);
 }

@@ -55,6 +55,7 @@ struct doc {
     atomic_uint refs;
     struct policy policy;
     struct bytes *analyzer, *tags, *title; /* JSON, JSON, text; NULL: null, {} and null */
+    struct bytes *initial;                 /* JSON of a first message that is not in the log yet; or NULL */
     bool has_last_user;
     struct uuid last_user; /* id of the last user message */
     int64_t open_from;     /* seq of the first action of the open batch; -1: no step under way */

@@ -13,7 +13,8 @@ struct subscription {
     uint64_t socket;
     uint32_t next_seq;     /* next event wanted */
     uint64_t stats_serial; /* of the last stats sent */
-    bool state_due;        /* a full_state, not before due_ns */
+    bool state_due;        /* a full_state for the end of run due_run, not before due_ns */
+    uint64_t due_run;
     uint64_t due_ns;
     uint64_t timer;
     bool reading;        /* a worker fetches a page */
@@ -43,19 +44,46 @@ static struct bytes *live_frame(enum event_kind kind, const char *key, struct st
     return bytes_take(&text);
 }
 
-static struct bytes *full_state_frame(struct conversation *c, const struct state *s)
+static struct bytes *make_full_state(struct conversation *c, const struct state *s)
 {
     autobuf value = {0};
     state_write_full(s, c->service->config.conversations_path, &value);
     return live_frame(EVENT_STATE_UPDATE, "full_state", buf_str(&value));
 }
 
-static struct bytes *stats_frame(const struct state *s)
+static struct bytes *make_stats(const struct state *s)
 {
     autobuf value = {0};
     struct json_writer w = json_writer(&value);
     stats_write(s->stats, false, &w);
     return live_frame(EVENT_STATE_UPDATE, "stats", buf_str(&value));
+}
+
+/* The two frames are made once per state for all sockets. One reference each. */
+static void frames_for(struct conversation *c, struct state *s)
+{
+    if (c->frames_of == s)
+        return;
+    bytes_unref(steal(c->full_frame));
+    bytes_unref(steal(c->stats_frame));
+    state_unref(c->frames_of);
+    c->frames_of = state_ref(s);
+}
+
+static struct bytes *full_state_frame(struct conversation *c, struct state *s)
+{
+    frames_for(c, s);
+    if (!c->full_frame)
+        c->full_frame = make_full_state(c, s);
+    return bytes_ref(c->full_frame);
+}
+
+static struct bytes *stats_frame(struct conversation *c, struct state *s)
+{
+    frames_for(c, s);
+    if (!c->stats_frame)
+        c->stats_frame = make_stats(s);
+    return bytes_ref(c->stats_frame);
 }
 
 void subscription_error(struct subscription *sub, const char *code, struct str detail)
@@ -204,6 +232,15 @@ static struct bytes *tail_frame(struct conversation *c, uint32_t seq)
     return frame;
 }
 
+/* A frame that is refused would be a hole in what the client sees: it has to come back for it. */
+static bool send_or_close(struct subscription *sub, struct bytes *frame)
+{
+    if (send_frame(sub, frame))
+        return true;
+    socket_close(server_of(sub), sub->socket, 1011, "a frame could not be sent");
+    return false;
+}
+
 /* One event, from the page or the tail. False when there is none to be had now. */
 static bool pump_event(struct subscription *sub, const struct state *s)
 {
@@ -220,7 +257,7 @@ static bool pump_event(struct subscription *sub, const struct state *s)
         return false;
     }
     sub->next_seq++;
-    return send_frame(sub, frame);
+    return send_or_close(sub, frame);
 }
 
 static void due_fired(void *arg)
@@ -231,14 +268,16 @@ static void due_fired(void *arg)
 }
 
 /* At the tail: what is due there. False when nothing more is to be done now. */
-static bool pump_due(struct subscription *sub, const struct state *s)
+static bool pump_due(struct subscription *sub, struct state *s)
 {
     if (sub->stats_serial != s->stats->serial) {
         sub->stats_serial = s->stats->serial;
-        return send_frame(sub, stats_frame(s));
+        return send_or_close(sub, stats_frame(sub->c, s));
     }
-    /* While a new run is under way its own end will be the news. */
-    if (!sub->state_due || s->status == STATUS_RUNNING)
+    /* When a newer run has begun, its own end is the news. */
+    if (sub->state_due && sub->due_run != atomic_load(&sub->c->run_number))
+        sub->state_due = false;
+    if (!sub->state_due)
         return false;
     uint64_t now = clock_mono_ns();
     if (now < sub->due_ns) {
@@ -248,7 +287,7 @@ static bool pump_due(struct subscription *sub, const struct state *s)
         return false;
     }
     sub->state_due = false;
-    return send_frame(sub, full_state_frame(sub->c, s));
+    return send_or_close(sub, full_state_frame(sub->c, s));
 }
 
 static void pump(struct subscription *sub)
@@ -267,7 +306,10 @@ static void pump(struct subscription *sub)
 struct subscription *subscription_open(struct conversation *c, uint64_t socket, enum resend resend,
                                        int64_t since_us)
 {
-    if (c->subscriber_count >= CONVERSATION_SUBSCRIBERS_MAX) {
+    bool gone = false;
+    WITH_LOCK(&c->lock)
+    gone = c->lost || c->deleted;
+    if (gone || c->subscriber_count >= CONVERSATION_SUBSCRIBERS_MAX) {
         conversation_unref(c);
         return NULL;
     }
@@ -323,33 +365,49 @@ void subscriptions_wake(struct conversation *c)
     }
 }
 
-void subscriptions_run_ended(struct conversation *c, uint64_t answered_ns)
+static bool any_behind(const struct conversation *c, uint32_t next_seq)
+{
+    for (const struct subscription *sub = c->subscribers; sub; sub = sub->next)
+        if (sub->next_seq < next_seq)
+            return true;
+    return false;
+}
+
+void subscriptions_run_ended(struct conversation *c, uint64_t run_number, uint64_t answered_ns)
 {
     for (struct subscription *sub = c->subscribers; sub; sub = sub->next) {
         sub->state_due = true;
+        sub->due_run = run_number;
         sub->due_ns = answered_ns + CONVERSATION_FULL_STATE_MS * NS_PER_MS;
         if (sub->timer)
             loop_timer_cancel(c->service->config.loop, sub->timer);
         sub->timer = 0;
     }
     subscriptions_wake(c);
+    /* Nobody needs the tail of a conversation at rest: the memory is for those that run. */
+    WITH_LOCK(&c->snapshot_lock)
+    if (!any_behind(c, c->committed->next_seq))
+        tail_clear(c);
 }
 
-void subscriptions_close_all(struct conversation *c)
+void subscriptions_close_all(struct conversation *c, int code, const char *reason)
 {
     for (struct subscription *sub = c->subscribers, *next; sub; sub = next) {
         next = sub->next;
-        socket_close(server_of(sub), sub->socket, 4004, "Conversation not found");
+        socket_close(server_of(sub), sub->socket, code, reason);
     }
 }
 
-void subscriptions_delta(struct conversation *c, struct bytes *frame)
+void subscriptions_delta(struct conversation *c, struct bytes *frame, uint64_t serial)
 {
     struct state *s = committed_get(c);
-    for (struct subscription *sub = c->subscribers; sub; sub = sub->next)
+    for (struct subscription *sub = c->subscribers, *next; sub && s->stats->serial == serial; sub = next) {
+        next = sub->next;
+        pump(sub);
         if (!sub->reading && sub->next_seq == s->next_seq &&
             socket_pending(server_of(sub), sub->socket) < SUBSCRIPTION_AHEAD)
             send_frame(sub, bytes_ref(frame));
+    }
     state_unref(s);
     bytes_unref(frame);
 }

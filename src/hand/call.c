@@ -62,10 +62,8 @@ static size_t channel_waiting(const struct channel *c)
     return c->unsent.n - c->unsent_at;
 }
 
-static void channel_free(struct hand *h, struct channel *c)
+static void channel_free(struct channel *c)
 {
-    ring_remove(&h->stream, c);
-    h->stream.waiting -= channel_waiting(c);
     buf_deinit(&c->unsent);
     buf_deinit(&c->call.fields);
     free(c);
@@ -100,7 +98,7 @@ static void channel_speak(struct hand *h, struct channel *c)
         c->unsent_at = 0;
         ring_remove(s, c);
         if (c->done)
-            channel_free(h, c);
+            channel_free(c);
     } else {
         s->ring = c->next;
         if (c->unsent_at > CHANNEL_WAITING_MAX) {
@@ -469,27 +467,37 @@ static void on_hello(struct hand *h, const struct wire_frame *f)
     linger_arm(h);
 }
 
+/* A frame of an open call. */
+static void on_call_frame(struct hand *h, const struct wire_frame *f)
+{
+    struct channel *c = map_u64_get(h->stream.calls, f->call);
+    if (!c)
+        return; /* it ended while this frame was on its way */
+    if (!c->started)
+        return protocol_error(h, "a frame for a call that is not complete");
+    if (f->type == WIRE_DATA)
+        on_data(h, c, f);
+    else if (f->type == WIRE_END)
+        on_input_end(c);
+    else if (f->type == WIRE_CREDIT)
+        on_credit(c, f);
+    else
+        on_cancel(c);
+}
+
 static void on_frame(struct hand *h, const struct wire_frame *f)
 {
     struct stream_state *s = &h->stream;
+    size_t before = s->control.n;
     if (!s->greeted && f->type != WIRE_HELLO)
         return protocol_error(h, "the stream does not begin with a greeting");
-    struct channel *c = NULL;
-    if (f->call && f->type != WIRE_CALL) {
-        c = map_u64_get(s->calls, f->call);
-        if (!c)
-            return; /* it ended while this frame was on its way */
-        if (!c->started)
-            return protocol_error(h, "a frame for a call that is not complete");
-    }
-    size_t before = s->control.n;
     switch (f->type) {
     case WIRE_HELLO: on_hello(h, f); break;
     case WIRE_CALL: on_call(h, f); break;
-    case WIRE_DATA: on_data(h, c, f); break;
-    case WIRE_END: on_input_end(c); break;
-    case WIRE_CREDIT: on_credit(c, f); break;
-    case WIRE_CANCEL: on_cancel(c); break;
+    case WIRE_DATA:
+    case WIRE_END:
+    case WIRE_CREDIT:
+    case WIRE_CANCEL: on_call_frame(h, f); break;
     case WIRE_PING:
         wire_add_control(&s->control, WIRE_PONG, 0);
         s->waiting += s->control.n - before;
@@ -574,11 +582,16 @@ void stream_deinit(struct hand *h)
         struct channel *c = value;
         if (c->call.on_free)
             c->call.on_free(&c->call);
-        c->done = true;
         ring_add(s, c);
     }
-    while (s->ring)
-        channel_free(h, s->ring);
+    struct channel *c = s->ring;
+    if (c)
+        c->previous->next = NULL; /* opens the circle */
+    while (c) {
+        struct channel *next = c->next;
+        channel_free(c);
+        c = next;
+    }
     map_u64_free(s->calls);
     remembered_free(h);
     wire_reader_deinit(&s->reader);

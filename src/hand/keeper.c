@@ -14,6 +14,7 @@
 
 struct keeper {
     struct hand *hand;
+    struct keeper *next, **link; /* in hand->keepers */
     int ctl;
     uint64_t watch;
     pid_t keeper, first;
@@ -30,11 +31,9 @@ struct keeper {
 static void keeper_free(struct keeper *k)
 {
     struct hand *h = k->hand;
-    for (size_t i = 0; i < h->keepers.n; i++)
-        if (h->keepers.at[i] == k) {
-            vec_remove(&h->keepers, i);
-            break;
-        }
+    *k->link = k->next;
+    if (k->next)
+        k->next->link = k->link;
     hand_unwatch(h, k->watch);
     if (k->ctl >= 0)
         close(k->ctl);
@@ -66,8 +65,8 @@ static void end_report(void *arg)
 
 static bool is_keeper(const struct hand *h, pid_t pid)
 {
-    for (size_t i = 0; i < h->keepers.n; i++)
-        if (!h->keepers.at[i]->gone && h->keepers.at[i]->keeper == pid)
+    for (const struct keeper *k = h->keepers; k; k = k->next)
+        if (!k->gone && k->keeper == pid)
             return true;
     return false;
 }
@@ -123,8 +122,8 @@ static void keeper_gone(struct keeper *k)
 static void stop_check(struct hand *h)
 {
     bool over = h->stopping;
-    for (size_t i = 0; i < h->keepers.n; i++)
-        over = over && h->keepers.at[i]->gone;
+    for (const struct keeper *k = h->keepers; k; k = k->next)
+        over = over && k->gone;
     h->ended = h->ended || over;
 }
 
@@ -223,7 +222,11 @@ struct keeper *keeper_start(struct hand *h, const struct keeper_spec *spec,
     }
     struct keeper *k = xcalloc(1, sizeof(*k));
     *k = (struct keeper){.hand = h, .ctl = pair[0], .keeper = pid, .on_exit = on_exit, .arg = arg};
-    vec_push(&h->keepers, k);
+    k->next = h->keepers;
+    k->link = &h->keepers;
+    if (k->next)
+        k->next->link = &k->next;
+    h->keepers = k;
     if (!await_start(k, spec, e)) {
         /* It ends by itself; one that hangs dies of this, or of its closed stream, later. */
         kill(pid, SIGKILL);
@@ -281,8 +284,8 @@ bool keeper_alone(const struct keeper *k)
 
 bool keepers_alone(const struct hand *h)
 {
-    for (size_t i = 0; i < h->keepers.n; i++)
-        if (!keeper_alone(h->keepers.at[i]))
+    for (const struct keeper *k = h->keepers; k; k = k->next)
+        if (!keeper_alone(k))
             return false;
     return true;
 }
@@ -291,14 +294,17 @@ void keepers_end(struct hand *h, unsigned grace_ms)
 {
     if (hand_now_ms() < h->strangers_until_ms)
         strangers_kill(h);
-    for (size_t i = 0; i < h->keepers.n; i++)
-        command(h->keepers.at[i], KEEPER_END, (int)grace_ms);
+    for (struct keeper *k = h->keepers; k; k = k->next)
+        command(k, KEEPER_END, (int)grace_ms);
     stop_check(h);
 }
 
 void keepers_free(struct hand *h)
 {
-    while (h->keepers.n)
-        keeper_free(h->keepers.at[0]);
-    vec_deinit(&h->keepers);
+    struct keeper *k = h->keepers;
+    while (k) {
+        struct keeper *next = k->next;
+        keeper_free(k);
+        k = next;
+    }
 }

@@ -131,11 +131,8 @@ static void first_start(struct keeper_state *k, const struct keeper_spec *spec, 
             first_process(spec, program, env, report[1]);
         failure[0] = k->first < 0 ? errno : 0;
         close(report[1]);
-        if (k->first > 0) {
-            ssize_t n;
-            while ((n = read(report[0], failure, sizeof(failure))) < 0 && errno == EINTR)
-                ;
-        }
+        while (k->first > 0 && read(report[0], failure, sizeof(failure)) < 0 && errno == EINTR)
+            ;
         close(report[0]);
     } else {
         failure[0] = errno;

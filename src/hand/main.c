@@ -57,16 +57,17 @@ static bool stream_take(int *in, int *out)
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (*in < 0 || *out < 0)
         return false;
-    if (null >= 0) {
-        dup2(null, 0);
-        dup2(null, 1);
-        if (null > 2)
-            close(null);
-    } else { /* an empty chroot */
-        close(0);
-        close(1);
-        if (open("/", O_PATH) != 0 || open("/", O_PATH) != 1) /* keeps the numbers taken */
+    for (int fd = 0; fd < 2; fd++)
+        if (null >= 0)
+            dup2(null, fd);
+        else
+            close(fd);
+    if (null < 0) { /* an empty root: something harmless keeps the two numbers taken */
+        null = open("/", O_PATH);
+        if (null != 0 || dup(0) != 1)
             return false;
+    } else if (null > 2) {
+        close(null);
     }
     return fcntl(*in, F_SETFL, fcntl(*in, F_GETFL) | O_NONBLOCK) == 0 &&
            fcntl(*out, F_SETFL, fcntl(*out, F_GETFL) | O_NONBLOCK) == 0;

@@ -80,7 +80,7 @@ struct hand {
     struct map *named[HAND_KINDS];
     char **environment;
     struct spawn *background; /* spawn.c: calls that are over, with output that is read and dropped */
-    VEC(struct keeper *) keepers;
+    struct keeper *keepers; /* all, also those whose tree is empty but that are still held */
     uint64_t strangers_until_ms; /* until then what killed keepers left is looked for */
     bool stopping;               /* the trees are being ended; no more calls */
     bool ended;                  /* hand_run returns */

@@ -101,8 +101,12 @@ static void spawn_release(struct spawn *s)
 
 void spawns_free(struct hand *h)
 {
-    while (h->background)
-        spawn_free(h->background);
+    struct spawn *s = h->background;
+    while (s) {
+        struct spawn *next = s->next;
+        spawn_free(s);
+        s = next;
+    }
 }
 
 static void spawn_result(struct spawn *s)

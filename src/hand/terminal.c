@@ -10,10 +10,11 @@
 #define INPUT_MAX (1024 * 1024) /* bytes typed by one call */
 #define END_GRACE_MS 300        /* between SIGHUP and SIGKILL */
 
-/* A cancelled call's command: Ctrl-C at once, then these many milliseconds between the steps. */
-#define CANCEL_SIGNAL_MS 250 /* SIGINT to the foreground group, or the prompt's repair */
-#define CANCEL_KILL_MS 200   /* SIGKILL to it and SIGINT to the shell, which may be in a loop */
-#define CANCEL_SHELL_MS 200  /* the shell, too */
+/* A cancelled call's command: Ctrl-C at once, after each step a pause, and a result within a second. First SIGINT to the
+ * foreground group, or the prompt's repair; then, several times because a shell may be in a loop, SIGKILL to it and
+ * SIGINT to the shell; at last the end of the shell. */
+#define CANCEL_STEP_MS 170
+#define CANCEL_STEPS 5
 
 /* --- results ------------------------------------------------------------------------------------ */
 
@@ -97,9 +98,15 @@ void terminal_completed(struct terminal *t)
         finish(t, t->reset ? TERMINAL_RESET : TERMINAL_COMPLETED);
 }
 
+static void begin(struct terminal *t, struct call *c);
+
 void terminal_shell_ended(struct terminal *t)
 {
-    if (t->call)
+    if (t->call && t->restart && t->cancelled)
+        call_fail(t->call, WIRE_CANCELLED, "cancelled before the command was run");
+    else if (t->call && t->restart)
+        begin(t, t->call);
+    else if (t->call)
         finish(t, TERMINAL_SHELL_ENDED);
 }
 
@@ -142,26 +149,20 @@ static void cancel_step(void *arg)
     terminal_read(t);
     if (!t->call)
         return;
-    uint64_t wait = CANCEL_KILL_MS;
-    switch (++t->cancel_stage) {
-    case 1:
+    if (++t->cancel_stage == 1) {
         shell_signal(&t->shell, SIGINT);
         terminal_repair(t);
-        break;
-    case 2:
+    } else if (t->cancel_stage < CANCEL_STEPS) {
         if (!shell_in_foreground(&t->shell))
             shell_signal(&t->shell, SIGKILL);
         kill(t->shell.pid, SIGINT);
-        wait = CANCEL_SHELL_MS;
-        break;
-    default:
+    } else {
         terminal_take(t, &t->done);
         finish(t, TERMINAL_SHELL_ENDED);
         terminal_end(t, 0);
-        return;
     }
     if (t->call)
-        t->cancel_timer = hand_timer(t->hand, wait, cancel_step, t);
+        t->cancel_timer = hand_timer(t->hand, CANCEL_STEP_MS, cancel_step, t);
 }
 
 static void terminal_cancel(struct call *c)
@@ -173,7 +174,7 @@ static void terminal_cancel(struct call *c)
     if (t->state != TERM_RUNNING && t->state != TERM_STARTING)
         return; /* a shell on its way out: terminal_ended or terminal_shell_ended comes soon */
     terminal_type_interrupt(t);
-    t->cancel_timer = hand_timer(t->hand, CANCEL_SIGNAL_MS, cancel_step, t);
+    t->cancel_timer = hand_timer(t->hand, CANCEL_STEP_MS, cancel_step, t);
 }
 
 /* The call now waits for what runs. */
@@ -271,9 +272,12 @@ static void dispatch(struct terminal *t, struct call *c)
     struct str fields = buf_str(&c->fields);
     bool input = wire_get_int(fields, F_INPUT, 0) != 0;
     bool empty = str_trim(command_of(c)).n == 0;
-    if (t->state == TERM_IDLE && !t->fresh && t->unseen == UNSEEN_NOTHING && !shell_in_foreground(&t->shell))
+    /* The shell was killed while idle, or is about to be seen as ended: this command gets the next one. */
+    bool leaving =
+        t->state == TERM_LEAVING ? t->idle_exit : t->state == TERM_IDLE && shell_is_gone(&t->shell);
+    if (t->state == TERM_IDLE && !t->fresh && !leaving && !shell_in_foreground(&t->shell))
         t->state = TERM_RUNNING; /* something that we did not start has the terminal */
-    bool busy = t->state != TERM_NONE && t->state != TERM_IDLE;
+    bool busy = t->state != TERM_NONE && t->state != TERM_IDLE && !leaving;
     if (wire_get_int(fields, F_RESET, 0)) {
         t->reset = empty;
         if (t->state == TERM_NONE)
@@ -286,6 +290,8 @@ static void dispatch(struct terminal *t, struct call *c)
         go_on(t, c, input);
     } else if (empty || input) {
         finish(t, TERMINAL_NOTHING_RUNNING);
+    } else if (leaving) {
+        t->restart = true; /* terminal_shell_ended goes on */
     } else {
         t->continued = t->unseen != UNSEEN_NOTHING && t->done.head.n > 0;
         begin(t, c);
@@ -340,7 +346,7 @@ void terminal_start(struct call *c)
     if (t->state != TERM_NONE)
         terminal_read(t); /* what happened since the last call */
     t->call = c;
-    t->started = t->continued = t->reset = t->cancelled = false;
+    t->started = t->continued = t->reset = t->cancelled = t->restart = false;
     t->cancel_stage = 0;
     c->state = t;
     c->on_cancel = terminal_cancel;

@@ -33,6 +33,7 @@ struct terminal {
     struct vt *vt;
     uint64_t watch;
     bool fresh;       /* the shell has not shown its first start mark */
+    bool idle_exit;   /* it ended while no command ran: nobody has to hear of it */
     struct buf input; /* typed, but the terminal does not take it yet */
     size_t input_at;
 
@@ -49,6 +50,7 @@ struct terminal {
     /* The call, and what it waits for. */
     struct call *call;
     bool started, continued, reset, cancelled;
+    bool restart; /* its command waits for the end of the last shell */
     uint64_t soft_ms;
     unsigned cancel_stage;
     uint64_t soft_timer, hard_timer, cancel_timer;

@@ -130,6 +130,8 @@ static void complete(struct terminal *t)
     terminal_take(t, &t->done);
     screen_alternate(t->screen, false);
     shell_forget(&t->shell);
+    hand_timer_cancel(t->hand, t->repair_timer);
+    t->repair_timer = 0;
     t->input_at = 0;
     buf_clear(&t->input);
     t->state = TERM_IDLE;
@@ -226,11 +228,8 @@ void terminal_type_interrupt(struct terminal *t)
 {
     buf_clear(&t->input);
     t->input_at = 0;
+    shell_before_interrupt(&t->shell);
     terminal_type(t, STR("\x03"));
-    if (t->input.n) { /* the terminal is full of what nobody reads: past it, then */
-        buf_clear(&t->input);
-        shell_signal(&t->shell, SIGINT);
-    }
     terminal_repair_later(t);
 }
 
@@ -277,11 +276,14 @@ static void leave(void *arg)
     struct keeper *keeper = t->shell.keeper;
     t->leave_timer = 0;
     vt_flush(t->vt);
-    output_deinit(&t->done);
-    terminal_take(t, &t->done);
+    if (t->unseen == UNSEEN_NOTHING) {
+        output_deinit(&t->done);
+        terminal_take(t, &t->done);
+    }
     shell_drop(t);
     keeper_end(keeper, GONE_GRACE_MS, NULL, NULL);
-    t->unseen = UNSEEN_SHELL_ENDED;
+    if (!t->idle_exit)
+        t->unseen = UNSEEN_SHELL_ENDED;
     terminal_shell_ended(t);
 }
 
@@ -291,7 +293,9 @@ static void on_shell_exit(void *arg, int exit_code)
     if (t->state == TERM_ENDING)
         return;
     terminal_read(t);
-    t->exit_code = exit_code;
+    t->idle_exit = t->state == TERM_IDLE;
+    if (!t->idle_exit)
+        t->exit_code = exit_code;
     t->state = TERM_LEAVING;
     t->leave_timer = hand_timer(t->hand, LEAVE_MS, leave, t);
     shell_write_sync(&t->shell);

@@ -23,39 +23,38 @@
 
 #define LINE_MAX_CANONICAL 4095 /* of the kernel's terminals; the rest of a longer line is lost */
 
-/* The inherited memory files. bash's own descriptors begin at 10 and end at 255 (the terminal), process substitutions
+/* The inherited memory file. bash's own descriptors begin at 10 and end at 255 (the terminal), process substitutions
  * count down from 63; sh takes only one digit. */
 #define BASH_TRIGGER ". /proc/self/fd/87\n"
-#define BASH_SOURCE ". /proc/self/fd/88\n"
 #define SH_TRIGGER ". /proc/self/fd/9\n"
-#define SH_SOURCE ". /proc/self/fd/8\n"
-#define BASH_BEGIN "exec 87<&0 88<&2 0<&1 2>&1; exec -a bash \"$0\" --norc --noprofile --noediting -i"
-#define SH_BEGIN "exec 9<&0 8<&2 0<&1 2>&1; exec \"$0\" -i"
+#define BASH_BEGIN "exec 87<&0 0<&1; exec -a bash \"$0\" --norc --noprofile --noediting -i"
+#define SH_BEGIN "exec 9<&0 0<&1; exec \"$0\" -i"
 
 /* The prompts. %N is the nonce. In bash the mark is written to the shell's own descriptor of the terminal, so that
  * `exec >file 2>&1` cannot swallow it; before that, lines that were typed and read by nobody are dropped: they would be
  * taken for commands. The values of variables are looked at when the prompt is made. */
 #define BASH_PROMPT                                                                                          \
     "{ __hand=${__hand-$?}; while command read -rt 0 -u 255 && command read -rt 0.01 -u 255 _; do :; done; " \
-    "command printf \"\\033]" VT_MARK ";%s;E%s;%s;%s\\037%s\\037%s%s\\a\" %N \"$__hand\" \"${!:-}\" "        \
+    "command printf \"\\033]" VT_MARK                                                                        \
+    ";%s;E%s;%s;%s;%s\\037%s\\037%s%s\\a\" %N \"$__hand\" \"${!:-}\" \"$-\" "                                \
     "\"${PWD-}\" %N \"${PATH-}\" %N >&255; unset -v __hand; } 2>&-"
-#define SH_PROMPT "\033]" VT_MARK ";%N;E${__hand-$?};${!:-};${PWD-}\037%N\037${PATH-}%N\a"
+#define SH_PROMPT "\033]" VT_MARK ";%N;E${__hand-$?};${!:-};$-;${PWD-}\037%N\037${PATH-}%N\a"
 
 /* `set -e` ends with the command that says it: a shell that dies of the next grep helps nobody. */
-#define BASH_TAIL "{ __hand=$?; set +e; PROMPT_COMMAND='" BASH_PROMPT "' PS1= PS2=; } 2>&-\n"
-#define SH_TAIL "{ __hand=$?; set +e; PS1='" SH_PROMPT "' PS2=; } 2>&-\n"
+#define BASH_TAIL "set +e; PROMPT_COMMAND='" BASH_PROMPT "' PS1= PS2=; } 2>&-\n"
+#define SH_TAIL "set +e; PS1='" SH_PROMPT "' PS2=; } 2>&-\n"
 #define BASH_INIT "{ set +o history; set +H; unset -v HISTFILE MAILCHECK; IGNOREEOF=10 PS1= PS2=; } 2>&-\n"
 #define SH_INIT "PS1= PS2=\n"
 #define BASH_HEAD "{ command printf '\\033]" VT_MARK ";%s;S%s\\a' %N %N >&255; "
 #define SH_HEAD "{ unset __hand; command printf '\\033]" VT_MARK ";%s;S%s\\a' %N %N; "
 
 struct words {
-    const char *begin, *trigger, *source, *tail, *init, *head;
+    const char *begin, *trigger, *tail, *init, *head;
 };
 
 static const struct words words[] = {
-    {BASH_BEGIN, BASH_TRIGGER, BASH_SOURCE, BASH_TAIL, BASH_INIT, BASH_HEAD},
-    {SH_BEGIN, SH_TRIGGER, SH_SOURCE, SH_TAIL, SH_INIT, SH_HEAD},
+    {BASH_BEGIN, BASH_TRIGGER, BASH_TAIL, BASH_INIT, BASH_HEAD},
+    {SH_BEGIN, SH_TRIGGER, SH_TAIL, SH_INIT, SH_HEAD},
 };
 
 static const struct words *words_of(const struct shell *s)
@@ -163,7 +162,7 @@ static bool shell_launch(struct shell *s, struct hand *h, const struct shell_spe
         .argv = s->plain ? sh : bash,
         .env = env,
         .cwd = spec->cwd,
-        .fds = {s->control, end, s->text},
+        .fds = {s->control, end, end},
         .tty = tty,
     };
     s->keeper = keeper_start(h, &k, spec->on_exit, spec->arg, e);
@@ -182,7 +181,7 @@ bool shell_start(struct shell *s, struct hand *h, const struct shell_spec *spec,
     uuid_hex(&random, s->nonce);
     if (access("/proc/self/fd", X_OK) < 0)
         return err_errno(e, ERR_INTERNAL, "a shell needs /proc");
-    if ((s->control = memory_file(e)) < 0 || (s->text = memory_file(e)) < 0 || !pty_open(s, spec, &tty, e) ||
+    if ((s->control = memory_file(e)) < 0 || !pty_open(s, spec, &tty, e) ||
         !shell_launch(s, h, spec, tty.p, e)) {
         shell_close(s);
         return false;
@@ -192,7 +191,7 @@ bool shell_start(struct shell *s, struct hand *h, const struct shell_spec *spec,
 
 void shell_close(struct shell *s)
 {
-    int *const all[] = {&s->master, &s->slave, &s->control, &s->text};
+    int *const all[] = {&s->master, &s->slave, &s->control};
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         if (*all[i] >= 0)
             close(*all[i]);
@@ -266,6 +265,43 @@ static bool file_fill(int fd, struct str content, struct err **e)
     return fd_write_all(fd, content, e);
 }
 
+/* `$?` as the command must find it. The only fork, and only after a failure. */
+static void add_status(struct buf *out, int status)
+{
+    if (status > 0 && status < 256)
+        buf_addf(out, "(exit %d) && :; ", status);
+}
+
+/* Nothing of the script may be seen under `set -x` and `set -v`, but all of the command: they are switched off before
+ * `eval` and on again by the first words that it reads, or by the tail if it could not read them. */
+static void add_command(const struct shell *s, struct buf *out, const struct shell_command *c)
+{
+    autobuf text = {0};
+    if (s->trace[0]) {
+        buf_addf(out, "__handx=; set +%s; } 2>&-\n", s->trace);
+        buf_addf(&text, "{ set -%s; unset -v __handx; ", s->trace);
+        add_status(&text, c->status);
+        buf_add(&text, STR("} 2>&-;"));
+    } else {
+        add_status(out, c->status);
+        buf_add(out, STR("} 2>&-\n"));
+    }
+    buf_add(&text, c->text);
+    if (str_ends(c->text, STR("\\"))) /* bash 5.2 stumbles over one at the very end */
+        buf_add(&text, STR("\n\n"));
+    buf_add(out, STR("eval "));
+    add_quoted(out, buf_str(&text));
+    buf_add_char(out, '\n');
+}
+
+static void add_tail(const struct shell *s, struct buf *out)
+{
+    buf_add(out, STR("{ __hand=$?; "));
+    if (s->trace[0])
+        buf_addf(out, "case ${__handx+y} in y) set -%s; unset -v __handx;; esac; ", s->trace);
+    add_words(s, out, words_of(s)->tail);
+}
+
 bool shell_load(struct shell *s, const struct shell_command *c, struct str *trigger, struct err **e)
 {
     const struct words *w = words_of(s);
@@ -274,19 +310,16 @@ bool shell_load(struct shell *s, const struct shell_command *c, struct str *trig
         add_words(s, &script, w->init);
     add_words(s, &script, w->head);
     add_exports(&script, c->fields);
-    if (c->status > 0 && c->status < 256) /* the one fork; only after a failure */
-        buf_addf(&script, "(exit %d) && :; ", c->status);
-    buf_add(&script, STR("} 2>&-\n"));
-    buf_add_cstr(&script, w->source);
-    add_words(s, &script, w->tail);
+    add_command(s, &script, c);
+    add_tail(s, &script);
     *trigger = str_from(w->trigger);
-    return file_fill(s->control, buf_str(&script), e) && file_fill(s->text, c->text, e);
+    return file_fill(s->control, buf_str(&script), e);
 }
 
 bool shell_load_repair(struct shell *s, struct str *trigger, struct err **e)
 {
     autobuf script = {0};
-    add_words(s, &script, words_of(s)->tail);
+    add_tail(s, &script);
     *trigger = str_from(words_of(s)->trigger);
     return file_fill(s->control, buf_str(&script), e);
 }
@@ -294,13 +327,26 @@ bool shell_load_repair(struct shell *s, struct str *trigger, struct err **e)
 void shell_forget(struct shell *s)
 {
     (void)!ftruncate(s->control, 0);
-    (void)!ftruncate(s->text, 0);
+}
+
+/* What was written to the terminal lies in two places: on its way, and in the line discipline. */
+static void flush_input(const struct shell *s)
+{
+    ioctl(s->master, TCFLSH, TCOFLUSH);
+    ioctl(s->slave, TCFLSH, TCIFLUSH);
+}
+
+void shell_before_interrupt(const struct shell *s)
+{
+    struct termios now = {0};
+    if (tcgetattr(s->slave, &now) == 0 && (now.c_lflag & ISIG))
+        flush_input(s);
 }
 
 void shell_settle(struct shell *s)
 {
     struct termios now = {0}, wanted;
-    ioctl(s->slave, TCFLSH, TCIFLUSH);
+    flush_input(s);
     if (tcgetattr(s->slave, &now) < 0)
         return;
     wanted = now;
@@ -364,15 +410,8 @@ void shell_clean_before(const struct shell *s, struct buf *text)
 
 void shell_clean_after(const struct shell *s, struct buf *text)
 {
-    if (text->n == 0)
-        return;
-    erase_nonce_lines(s, text);
-    struct str source = str_from(words_of(s)->source);
-    size_t skip = 0;
-    while (skip < text->n && (text->p[skip] == '+' || text->p[skip] == ' '))
-        skip++;
-    if (str_starts(str_sub(buf_str(text), skip, text->n), source))
-        erase(text, 0, skip + source.n);
+    if (text->n)
+        erase_nonce_lines(s, text);
 }
 
 /* --- looking at it ---------------------------------------------------------------------------------- */
@@ -381,6 +420,12 @@ bool shell_in_foreground(const struct shell *s)
 {
     pid_t group = 0;
     return ioctl(s->master, TIOCGPGRP, &group) == 0 && group == s->pid;
+}
+
+bool shell_is_gone(const struct shell *s)
+{
+    pid_t group = -1; /* the terminal has none when its session's leader has ended */
+    return ioctl(s->master, TIOCGPGRP, &group) == 0 && group == 0;
 }
 
 bool shell_is_asleep(const struct shell *s)
@@ -419,14 +464,16 @@ void shell_signal(const struct shell *s, int signal)
         kill(-group, signal);
 }
 
-bool shell_end_parse(const struct shell *s, struct str body, struct shell_end *end)
+bool shell_end_parse(struct shell *s, struct str body, struct shell_end *end)
 {
-    struct str code, pid;
+    struct str code, pid, flags;
     int64_t number;
     *end = (struct shell_end){-1, -1, STR_NONE, STR_NONE};
     if (!str_split(&body, ';', &code) || !str_to_i64(code, &number) || number < 0 || number > 255 ||
-        !str_split(&body, ';', &pid))
+        !str_split(&body, ';', &pid) || !str_split(&body, ';', &flags))
         return false;
+    snprintf(s->trace, sizeof(s->trace), "%s%s", str_find_char(flags, 'x') >= 0 ? "x" : "",
+             str_find_char(flags, 'v') >= 0 ? "v" : "");
     end->exit_code = (int)number;
     if (!str_to_i64(pid, &end->pid) || end->pid <= 0)
         end->pid = -1;

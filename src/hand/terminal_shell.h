@@ -1,10 +1,10 @@
 /* terminal_shell: one interactive shell on a PTY of its own, under a keeper, and the way commands get into it.
  *
- * Nothing that a caller sends is typed: terminals cut lines at 4 kB. A command lies in a memory file that the shell has
- * inherited; what is typed is one short fixed line (the trigger) that makes it read a second such file, the control
- * script: mark the start, export secrets, give `$?` its value back, read the command, put the prompt right again. The
- * prompt writes the mark of the end. All of this is done by shell builtins, without a fork, about 0.1 ms in all; and it
- * is silent also under `set -x`. Reading a file also means that unfinished quotes are an error and not a question. */
+ * Nothing that a caller sends is typed: terminals cut lines at 4 kB. What is typed is one short fixed line (the trigger)
+ * that makes the shell read a memory file it has inherited, the control script: mark the start, export secrets, give `$?`
+ * its value back, `eval` the command, put the prompt right again. The prompt writes the mark of the end. All of this is
+ * done by shell builtins, without a fork, about 0.1 ms in all; and it is silent also under `set -x`. `eval` also means
+ * that unfinished quotes are an error and not a question. */
 #pragma once
 #include "base/err.h"
 #include "hand/keeper.h"
@@ -12,19 +12,20 @@
 
 /* Kinds of marks (terminal_vt.h). */
 #define MARK_START 'S' /* what follows is the command's output */
-#define MARK_END 'E'   /* exit code ; pid of the last background job ; directory \037 NONCE \037 PATH */
+#define MARK_END 'E'   /* exit code ; pid of the last background job ; $- ; directory \037 NONCE \037 PATH */
 #define MARK_SYNC 'Y'  /* written by ourselves: all output before the shell's end has been read */
 
 struct shell {
     struct keeper *keeper; /* NULL: none */
     pid_t pid;
     int master, slave;
-    int control, text; /* the memory files */
-    bool plain;        /* no bash: some other sh */
+    int control; /* the memory file */
+    bool plain;  /* no bash: some other sh */
     char nonce[VT_NONCE + 1];
+    char trace[3]; /* which of `set -x` and `set -v` are on */
 };
 
-#define SHELL_CLOSED ((struct shell){.master = -1, .slave = -1, .control = -1, .text = -1})
+#define SHELL_CLOSED ((struct shell){.master = -1, .slave = -1, .control = -1})
 
 struct shell_spec {
     const char *cwd; /* NULL: the hand's */
@@ -43,19 +44,22 @@ struct shell_command {
     int status;        /* what `$?` was after the last command */
     bool first;        /* of this shell */
 };
-/* Puts a command into the files. Returns the trigger, which must then be typed. */
+/* Puts a command into the file. Returns the trigger, which must then be typed. */
 bool shell_load(struct shell *s, const struct shell_command *c, struct str *trigger, struct err **e);
 /* The same with nothing but the repair of the prompt. */
 bool shell_load_repair(struct shell *s, struct str *trigger, struct err **e);
-void shell_forget(struct shell *s); /* empties the files */
+void shell_forget(struct shell *s); /* empties the file */
 /* Throws away what was typed and not read, and gives the terminal its ordinary modes. For an idle shell. */
 void shell_settle(struct shell *s);
+/* Ctrl-C flushes what was typed, but would itself wait behind it while nobody reads. */
+void shell_before_interrupt(const struct shell *s);
 /* Removes what `set -x`, `set -v` and the terminal's echo made visible of the above. */
 void shell_clean_before(const struct shell *s, struct buf *text); /* what came before the start mark */
 void shell_clean_after(const struct shell *s,
                        struct buf *text); /* the command's output, up to its end mark */
 
 bool shell_in_foreground(const struct shell *s); /* nothing else is */
+bool shell_is_gone(const struct shell *s);
 bool shell_is_asleep(const struct shell *s);
 /* Is a line longer than the terminal takes in its present mode? */
 bool shell_line_too_long(const struct shell *s, struct str text);
@@ -68,7 +72,7 @@ struct shell_end {
     int64_t pid; /* -1: none */
     struct str cwd, path;
 };
-bool shell_end_parse(const struct shell *s, struct str body, struct shell_end *end);
+bool shell_end_parse(struct shell *s, struct str body, struct shell_end *end);
 
 /* Is NAME=value fit for `export`? */
 bool shell_env_valid(struct str item);

@@ -6,6 +6,13 @@
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf);
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
 
+static void input_drop(struct connection *c)
+{
+    server_charge(c->server, &c->in_charged, 0);
+    buf_deinit(&c->in);
+    c->in_at = 0;
+}
+
 /* ---- birth and death ---- */
 
 static void on_closed(uv_handle_t *handle)
@@ -47,7 +54,7 @@ void connection_close(struct connection *c)
     output_unqueue(c);
     output_discard(c);
     server_slot_release(c->server, c);
-    buf_deinit(&c->in);
+    input_drop(c);
     if (c->request)
         request_free(steal(c->request));
     uv_close((uv_handle_t *)&c->tcp, on_closed);
@@ -72,8 +79,7 @@ void connection_linger(struct connection *c)
     if (c->closed || c->phase == PHASE_LINGER)
         return;
     c->phase = PHASE_LINGER;
-    buf_deinit(&c->in);
-    c->in_at = 0;
+    input_drop(c);
     uv_shutdown_t *req = xmalloc(sizeof(*req));
     req->data = c;
     if (uv_shutdown(req, (uv_stream_t *)&c->tcp, on_shutdown) != 0) {
@@ -113,16 +119,12 @@ void connection_fail(struct connection *c, int status, const char *detail)
     request_reply_detail(r, status, detail);
 }
 
-/* Bytes of the body are counted over all connections. */
-static bool body_charge(struct connection *c)
+static bool request_charge(struct connection *c)
 {
     struct request *r = c->request;
-    struct server *s = c->server;
-    s->body_bytes += r->head.body.n - r->charged;
-    r->charged = r->head.body.n;
-    if (s->body_bytes <= BODIES_MAX)
+    if (server_charge(c->server, &r->charged, r->head.text.n + r->head.body.n))
         return true;
-    connection_fail(c, 503, "Too many request bodies are being received");
+    connection_fail(c, 503, "Too many requests are being received");
     return false;
 }
 
@@ -136,19 +138,19 @@ static size_t request_read(struct connection *c, const char *data, size_t n)
         connection_fail(c, c->parser.status, c->parser.problem);
         return n;
     }
+    if (!request_charge(c))
+        return n;
     if (event == HTTP_EVENT_HEAD) {
         c->phase = PHASE_BODY;
         c->body_started_ms = uv_now(c->server->uv);
         dispatch_head(c);
-        /* Without a body the request is complete already, though there may be no byte left to say so. */
-        if (c->phase == PHASE_BODY && used == n) {
-            http_parse(&c->parser, STR(""), &event);
-            if (event == HTTP_EVENT_DONE)
-                dispatch_request(c);
-        }
-    } else if (c->phase == PHASE_BODY && body_charge(c) && event == HTTP_EVENT_DONE) {
-        dispatch_request(c);
+        if (c->closed || c->phase != PHASE_BODY || used < n)
+            return used;
+        /* Without a body the request is complete already, though there is no byte left to say so. */
+        http_parse(&c->parser, STR(""), &event);
     }
+    if (event == HTTP_EVENT_DONE)
+        dispatch_request(c);
     return used;
 }
 
@@ -185,7 +187,7 @@ static void connection_settle(struct connection *c)
     struct server *s = c->server;
     if (c->closed)
         return;
-    if (c->eof && c->phase <= PHASE_BODY) {
+    if (c->eof && (c->phase <= PHASE_BODY || c->phase == PHASE_SOCKET)) {
         connection_close(c);
         return;
     }
@@ -315,6 +317,10 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 static void input_keep(struct connection *c, const char *data, size_t n)
 {
     buf_add_bytes(&c->in, data, n);
+    if (!server_charge(c->server, &c->in_charged, c->in.n)) {
+        connection_close(c);
+        return;
+    }
     if (c->in.n - c->in_at >= INPUT_MAX && !c->paused) {
         c->paused = true;
         uv_read_stop((uv_stream_t *)&c->tcp);
@@ -334,8 +340,7 @@ void connection_resume(struct connection *c)
         c->in_at = c->in_at + used > c->in.n ? c->in.n : c->in_at + used;
     }
     if (c->in_at >= c->in.n) {
-        buf_deinit(&c->in);
-        c->in_at = 0;
+        input_drop(c);
         if (c->paused && !c->eof) {
             c->paused = false;
             uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);

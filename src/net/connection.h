@@ -17,8 +17,8 @@
 #define READ_BUFFER_BYTES (64 * 1024) /* one for all connections */
 #define INPUT_MAX (64 * 1024)         /* pipelined bytes kept; past it the connection is not read */
 #define DISCARD_MAX (64 * 1024) /* body of a refused request that is read to keep the connection usable */
-#define DECODE_INLINE_MAX (64 * 1024)     /* larger bodies are decoded by a worker */
-#define BODIES_MAX (512ull * 1024 * 1024) /* bodies in memory, over all connections */
+#define DECODE_INLINE_MAX (64 * 1024)       /* larger bodies are decoded by a worker */
+#define RECEIVED_MAX (512ull * 1024 * 1024) /* bytes of unfinished input, over all connections */
 #define LINGER_MS 2000 /* how long we read what a client still sends after we closed our side */
 #define LINGER_BYTES (1024 * 1024)
 #define SOCKET_PING_MS 25000
@@ -69,7 +69,7 @@ struct request {
     bool fallback;
     int refused; /* status decided from the head; 0: go on */
     const char *refused_detail;
-    size_t charged; /* bytes of server.body_bytes */
+    size_t charged; /* bytes of server.received */
     uint64_t started_ns;
     struct str path; /* decoded, without root_path */
     const struct route *route;
@@ -118,7 +118,7 @@ struct connection {
     uint64_t write_mark; /* output_sent when the write deadline was set: more later means progress */
     size_t lingered;
     struct buf in; /* bytes that wait for the current request to end */
-    size_t in_at;
+    size_t in_at, in_charged;
     struct output out;
     struct stream *stream;
     struct socket *socket;
@@ -151,8 +151,9 @@ struct server {
     struct listener *listeners;
     VEC(struct slot) slots;
     uint32_t free_slot; /* index + 1; 0: none */
-    size_t connections, parked, body_bytes;
-    size_t handles; /* libuv handles that are not closed yet */
+    size_t connections, parked;
+    size_t received; /* bytes kept of heads, bodies, pipelined requests and fragmented messages */
+    size_t handles;  /* libuv handles that are not closed yet */
     char *read_buffer;
     struct buf scratch; /* the head of the answer that is being written */
     struct request *idle_requests;
@@ -189,6 +190,9 @@ void connection_answered(struct connection *c);
 void connection_fail(struct connection *c, int status, const char *detail);
 void connection_resume(struct connection *c); /* looks at the bytes that waited */
 void connection_linger(struct connection *c); /* closes our side, then drops what comes for a while */
+
+/* Counts what is kept of input: `*charged` becomes `now`. False when the server has too much of it. */
+bool server_charge(struct server *s, size_t *charged, size_t now);
 
 /* output.c */
 void output_add(struct connection *c, struct out_item item); /* takes what the item holds */

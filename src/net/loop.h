@@ -11,10 +11,10 @@
 struct loop;
 
 struct loop *loop_new(struct err **e);
-void loop_run(struct loop *l);  /* on the loop thread, until loop_stop */
-void loop_stop(struct loop *l); /* any thread: loop_run returns once the queue is empty */
-void loop_free(struct loop *l); /* after loop_run; closes what is left */
-uv_loop_t *loop_uv(struct loop *l); /* loop thread only */
+void loop_run(struct loop *l);              /* on the loop thread, until loop_stop */
+void loop_stop(struct loop *l);             /* any thread: loop_run returns once the queue is empty */
+void loop_free(struct loop *l);             /* after loop_run; closes what is left */
+uv_loop_t *loop_uv(struct loop *l);         /* loop thread only */
 bool loop_is_current(const struct loop *l); /* are we on its thread? */
 
 /* A message. Embed it in what you post so that posting allocates nothing; `run` may free it. */
@@ -22,7 +22,7 @@ struct loop_message {
     struct loop_message *next;
     void (*run)(struct loop_message *self);
 };
-void loop_post(struct loop *l, struct loop_message *m); /* any thread; never fails, never blocks */
+void loop_post(struct loop *l, struct loop_message *m);           /* any thread; never fails, never blocks */
 void loop_call(struct loop *l, void (*fn)(void *arg), void *arg); /* the same with an allocated message */
 
 /* One-shot timers by number, so that no one holds a pointer to a dead one. Loop thread. */

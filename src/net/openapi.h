@@ -8,8 +8,9 @@ struct openapi_component {
 };
 struct openapi_info {
     const char *title, *description, *version;
-    const char *key_header; /* security scheme, "X-Session-API-Key" */
+    const char *key_header;                     /* security scheme, "X-Session-API-Key" */
     const struct openapi_component *components; /* those that no json_schema describes */
     size_t component_count;
 };
-void openapi_write(const struct openapi_info *info, const struct route *routes, size_t count, struct buf *out);
+void openapi_write(const struct openapi_info *info, const struct route *routes, size_t count,
+                   struct buf *out);

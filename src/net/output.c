@@ -112,6 +112,8 @@ static void output_submit(struct connection *c)
     size_t count = out->items.n - out->first;
     if (count > WRITE_ITEMS_MAX)
         count = WRITE_ITEMS_MAX;
+    if (count == 0)
+        return;
     struct write *w = xmalloc(sizeof(*w) + count * sizeof(w->items[0]));
     w->connection = c;
     w->count = count;

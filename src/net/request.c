@@ -26,7 +26,7 @@ void request_free(struct request *r)
     struct server *s = r->server;
     if (r->counted)
         s->parked--;
-    s->body_bytes -= r->charged;
+    server_charge(s, &r->charged, 0);
     arena_free(r->arena);
     json_doc_free(r->json);
     bytes_unref(r->shared);

@@ -69,8 +69,9 @@ void response_log(const struct request *r)
     autobuf target = {0};
     log_mask_query(&target, r->head.target);
     uint64_t us = (clock_mono_ns() - r->started_ns) / 1000;
-    log_debug("%s %.*s %d %llu us", llhttp_method_name((llhttp_method_t)r->head.method),
-              STR_ARG(buf_str(&target)), r->status, (unsigned long long)us);
+    const char *method =
+        r->head.target.n ? llhttp_method_name((llhttp_method_t)r->head.method) : "malformed request";
+    log_debug("%s %.*s %d %llu us", method, STR_ARG(buf_str(&target)), r->status, (unsigned long long)us);
 }
 
 /* ---- writing ---- */

@@ -139,7 +139,11 @@ void router_free(struct router *r)
 /* The path ends at this node. True ends the search. */
 static bool node_settle(const struct node *n, struct walk *w, size_t params)
 {
-    const struct route *route = w->socket ? n->socket : n->routes[w->method];
+    const struct route *route = NULL;
+    if (w->socket)
+        route = n->socket;
+    else if (w->method < HTTP_METHODS)
+        route = n->routes[w->method];
     if (route) {
         w->match->route = route;
         memcpy(w->match->values, w->values, params * sizeof(w->values[0]));

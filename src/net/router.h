@@ -16,7 +16,8 @@ struct route_match {
 
 struct router *router_new(const struct route *routes, size_t count);
 void router_free(struct router *r);
-/* `path` is decoded. A socket route matches only when `socket`, the others only when not. */
+/* `path` is decoded. A socket route matches only when `socket`, the others only when not. With the method HTTP_METHODS
+ * nothing matches and `methods` tells what there is. */
 void router_match(const struct router *r, struct str path, enum http_method method, bool socket,
                   struct route_match *match);
 /* Name of the n-th parameter of the route's path; STR_NONE past the last. */

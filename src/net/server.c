@@ -95,6 +95,13 @@ void server_slot_release(struct server *s, struct connection *c)
     s->connections--;
 }
 
+bool server_charge(struct server *s, size_t *charged, size_t now)
+{
+    s->received += now - *charged;
+    *charged = now;
+    return s->received <= RECEIVED_MAX;
+}
+
 size_t server_connections(const struct server *s)
 {
     return s->connections;

@@ -24,18 +24,18 @@ struct request;
 enum http_method { HTTP_GET_, HTTP_POST_, HTTP_PUT_, HTTP_PATCH_, HTTP_DELETE_, HTTP_METHODS };
 
 struct server_limits {
-    uint64_t head_ms;            /* 10 s absolute for a request's head */
-    uint64_t body_idle_ms;       /* 30 s without a byte of the body */
-    uint64_t body_rate_min;      /* bytes per second over the whole body after the first 30 s; 1 KiB/s */
-    uint64_t keep_alive_ms;      /* 75 s between requests */
-    uint64_t write_idle_ms;      /* 60 s without progress while sending an answer */
-    size_t head_max;             /* 64 KiB */
-    size_t headers_max;          /* 100 */
-    size_t body_max;             /* 16 MiB unless the route says otherwise */
-    size_t connections_max;      /* 20,000; further ones are closed at accept */
-    size_t parked_max;           /* 10,000 requests being handled; past that 503 with Retry-After */
-    size_t socket_message_max;   /* 1 MiB from a client; larger: close 1009 */
-    size_t socket_buffer_max;    /* 2 MiB waiting to be sent on one socket; socket_send refuses past it */
+    uint64_t head_ms;          /* 10 s absolute for a request's head */
+    uint64_t body_idle_ms;     /* 30 s without a byte of the body */
+    uint64_t body_rate_min;    /* bytes per second over the whole body after the first 30 s; 1 KiB/s */
+    uint64_t keep_alive_ms;    /* 75 s between requests */
+    uint64_t write_idle_ms;    /* 60 s without progress while sending an answer */
+    size_t head_max;           /* 64 KiB */
+    size_t headers_max;        /* 100 */
+    size_t body_max;           /* 16 MiB unless the route says otherwise */
+    size_t connections_max;    /* 20,000; further ones are closed at accept */
+    size_t parked_max;         /* 10,000 requests being handled; past that 503 with Retry-After */
+    size_t socket_message_max; /* 1 MiB from a client; larger: close 1009 */
+    size_t socket_buffer_max;  /* 2 MiB waiting to be sent on one socket; socket_send refuses past it */
 };
 extern const struct server_limits server_limits_default;
 
@@ -49,58 +49,63 @@ struct server *server_new(const struct server_config *config);
 /* Stops accepting; lets requests in progress end (at most `ms`), closes sockets with 1001, then calls `done` on the
  * loop. Loop thread. */
 void server_drain(struct server *s, uint64_t ms, void (*done)(void *arg), void *arg);
-void server_free(struct server *s); /* after the loop has ended */
+/* After the loop has ended and the pool is freed (a request answered later would find no server), before loop_free. */
+void server_free(struct server *s);
 
 /* ---- routes ---- */
 
-#define ROUTE_PUBLIC 1u      /* no key needed */
-#define ROUTE_INLINE 2u      /* the handler runs on the loop and never blocks; otherwise on a worker */
-#define ROUTE_SOCKET 4u      /* WebSocket upgrade; the handler runs on the loop; the key is the handler's business */
-#define ROUTE_BODY_OPTIONAL 8u /* an empty body decodes as {} */
-#define ROUTE_RAW_BODY 16u   /* any content type; request_body gives the bytes */
+#define ROUTE_PUBLIC 1u /* no key needed */
+#define ROUTE_INLINE 2u /* the handler runs on the loop and never blocks; otherwise on a worker */
+#define ROUTE_SOCKET \
+    4u /* WebSocket upgrade; the handler runs on the loop; the key is the handler's business */
+#define ROUTE_BODY_OPTIONAL 8u  /* an empty body decodes as {} */
+#define ROUTE_RAW_BODY 16u      /* any content type; request_body gives the bytes */
 #define ROUTE_BODY_ANY_JSON 32u /* JSON of any type without a schema: request_json gives it (batch GETs) */
-#define ROUTE_HIDDEN 64u     /* not in the OpenAPI document */
+#define ROUTE_HIDDEN 64u        /* not in the OpenAPI document */
 
 struct route_response {
     int status;
     const char *description;
     const struct json_schema *schema; /* NULL: {} or `ref` */
-    const char *ref;                  /* name of a component written by hand in the dialect's table, or inline JSON Schema */
+    const char *ref; /* name of a component written by hand in the dialect's table, or inline JSON Schema */
 };
 
 struct route {
     enum http_method method;
-    const char *path;              /* "/api/conversations/{conversation_id}/run"; "{name:path}" takes the rest */
+    const char *path; /* "/api/conversations/{conversation_id}/run"; "{name:path}" takes the rest */
     void (*handle)(struct request *r, const void *args);
     const char *summary;
     const char *tag;
-    const char *operation;         /* operationId */
+    const char *operation; /* operationId */
     unsigned flags;
-    size_t args_size;              /* C struct that path, query and body decode into; at most 4 KiB */
+    size_t args_size; /* C struct that path, query and body decode into; at most 4 KiB */
     const struct json_field *path_fields, *query_fields; /* offsets in the args struct */
     size_t path_count, query_count;
     const struct json_schema *body; /* its fields' offsets count from body_offset in the args struct */
     size_t body_offset;
-    size_t body_max;               /* 0: the server's */
+    size_t body_max; /* 0: the server's */
     const struct route_response *responses;
     size_t response_count;
 };
 
 struct listener_config {
     const char *host;
-    int port;                      /* 0: any free one */
-    const char *name;              /* "agent-server" */
+    int port;         /* 0: any free one */
+    const char *name; /* "agent-server" */
     const struct route *routes;
     size_t route_count;
-    void *app;                     /* request_app */
-    const struct str *keys;        /* session keys; none: open */
+    void *app;              /* request_app */
+    const struct str *keys; /* session keys; none: open */
     size_t key_count;
-    const struct str *origins;     /* allowed besides the own and loopback ones; full origins, as configured */
+    /* Allowed besides the own and loopback ones: full origins, as configured; a bare host name allows every scheme and
+     * port of it (DOCKER_HOST_ADDR), "*" every origin but `null`. */
+    const struct str *origins;
     size_t origin_count;
-    struct str origin_regex;       /* PCRE2, whole match, or STR_NONE */
-    const struct str *hosts;       /* Host names accepted when no key is configured, besides loopback and the bound one */
+    struct str origin_regex; /* PCRE2, whole match, or STR_NONE */
+    const struct str
+        *hosts; /* Host names accepted when no key is configured, besides loopback and the bound one */
     size_t host_count;
-    struct str root_path;          /* path of web_url, stripped from targets that have it; or STR_NONE */
+    struct str root_path; /* path of web_url, stripped from targets that have it; or STR_NONE */
     /* For targets that match no route: true if it took the request (static files, docs). May be NULL. */
     bool (*fallback)(struct request *r);
 };
@@ -116,24 +121,27 @@ struct server *request_server(const struct request *r);
 struct arena *request_arena(struct request *r);
 const struct route *request_route(const struct request *r);
 enum http_method request_method(const struct request *r);
-struct str request_path(const struct request *r);                  /* decoded, without root_path and query */
+struct str request_path(const struct request *r); /* decoded, without root_path and query */
 struct str request_query(const struct request *r, const char *name); /* decoded first value or STR_NONE */
-size_t request_query_all(const struct request *r, const char *name, struct str *out, size_t max); /* repeated values */
+size_t request_query_all(const struct request *r, const char *name, struct str *out,
+                         size_t max);                                 /* repeated values */
 struct str request_header(const struct request *r, const char *name); /* case-insensitive; STR_NONE */
 struct str request_body(const struct request *r);
-const struct json_value *request_json(const struct request *r);    /* the parsed body or NULL */
-bool request_https(const struct request *r);                       /* X-Forwarded-Proto */
+const struct json_value *request_json(const struct request *r); /* the parsed body or NULL */
+bool request_https(const struct request *r);                    /* X-Forwarded-Proto */
 const struct listener *request_listener(const struct request *r);
-bool request_key_valid(const struct request *r, struct str key);   /* constant time over all keys; true if none is set */
+bool request_key_valid(const struct request *r,
+                       struct str key); /* constant time over all keys; true if none is set */
 size_t request_key_count(const struct request *r);
 
 void request_set_header(struct request *r, struct str name, struct str value); /* of the answer */
 /* Each of these ends the request. The body is moved in. */
 void request_reply(struct request *r, int status, const char *content_type, struct buf *body);
-void request_reply_bytes(struct request *r, int status, const char *content_type, struct bytes *body); /* takes one ref */
+void request_reply_bytes(struct request *r, int status, const char *content_type,
+                         struct bytes *body); /* takes one ref */
 void request_reply_json(struct request *r, int status, struct buf *body);
 void request_reply_empty(struct request *r, int status);
-void request_reply_detail(struct request *r, int status, const char *detail);  /* {"detail":"…"} */
+void request_reply_detail(struct request *r, int status, const char *detail);         /* {"detail":"…"} */
 void request_reply_problems(struct request *r, const struct json_problems *problems); /* 422 */
 /* By the one table of error kinds: < 500 {"detail"}, ≥ 500 {"detail":"Internal Server Error","exception":"503: …"},
  * 503 with Retry-After. */
@@ -141,19 +149,23 @@ void request_reply_error(struct request *r, const struct err *e);
 
 /* Streaming answers, chunked. After begin the request is gone; the stream is named by a number. Any thread. `on_room`
  * (loop thread) comes when fewer than STREAM_LOW bytes wait; write no more than STREAM_HIGH ahead. `on_closed` (loop
- * thread) comes exactly once, last. */
+ * thread) comes exactly once, last. on_room comes only after something was written since it came last, so the first
+ * write is the caller's; but on_closed may come before request_stream returns. */
 #define STREAM_LOW (64 * 1024)
 #define STREAM_HIGH (512 * 1024)
-uint64_t request_stream(struct request *r, int status, const char *content_type, int64_t length /* -1: chunked */,
-                        void (*on_room)(void *arg), void (*on_closed)(void *arg), void *arg);
+uint64_t request_stream(struct request *r, int status, const char *content_type,
+                        int64_t length /* -1: chunked */, void (*on_room)(void *arg),
+                        void (*on_closed)(void *arg), void *arg);
 void server_stream_write(struct server *s, uint64_t stream, struct bytes *data); /* takes one ref */
-void server_stream_end(struct server *s, uint64_t stream, bool whole); /* false: aborted, the connection is cut */
+void server_stream_end(struct server *s, uint64_t stream,
+                       bool whole); /* false: aborted, the connection is cut */
 
 /* ---- sockets: loop thread only ---- */
 
 /* Names a socket: slot and generation; 0 is none. Every call with a dead one is harmless. */
 struct socket_callbacks {
-    void (*on_text)(void *arg, uint64_t socket, struct str message); /* whole, valid UTF-8; binary counts as text */
+    void (*on_text)(void *arg, uint64_t socket,
+                    struct str message);          /* whole, valid UTF-8; binary counts as text */
     void (*on_room)(void *arg, uint64_t socket);  /* the send queue is empty again */
     void (*on_close)(void *arg, uint64_t socket); /* exactly once, whoever closed */
 };

@@ -8,6 +8,7 @@ struct socket {
     struct socket_callbacks callbacks;
     void *arg;
     uint64_t name;
+    size_t charged; /* of the server's input */
     bool close_sent, close_received;
     bool room_due; /* something was sent since on_room came last */
     bool pong_due;
@@ -187,6 +188,7 @@ void socket_closed(struct connection *c)
 {
     struct socket *so = steal(c->socket);
     ws_reader_deinit(&so->reader);
+    server_charge(c->server, &so->charged, 0);
     if (so->callbacks.on_close)
         so->callbacks.on_close(so->arg, so->name);
     free(so);
@@ -234,5 +236,7 @@ size_t socket_read(struct connection *c, char *data, size_t n)
         used += ws_read(&c->socket->reader, data + used, n - used, &event);
         event_handle(c, &event);
     } while (event.kind != WS_EVENT_MORE && !c->closed);
+    if (c->socket && !server_charge(c->server, &c->socket->charged, c->socket->reader.message.n))
+        socket_close_connection(c, WS_CODE_TRY_LATER, "The server has too much unfinished input");
     return n;
 }

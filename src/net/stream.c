@@ -14,7 +14,8 @@ struct stream {
     int64_t length;
     uint64_t left; /* of length */
     bool chunked, head_only, any, ended;
-    bool room_due; /* something was written since on_room came last; so it cannot come before the name is known */
+    bool
+        room_due; /* something was written since on_room came last; so it cannot come before the name is known */
 };
 
 struct stream_message {
@@ -30,8 +31,7 @@ uint64_t request_stream(struct request *r, int status, const char *content_type,
 {
     struct stream *st = xcalloc(1, sizeof(*st));
     uint64_t id = atomic_fetch_add_explicit(&r->server->next_stream, 1, memory_order_relaxed);
-    *st = (struct stream){
-        .id = id, .on_room = on_room, .on_closed = on_closed, .arg = arg, .length = length};
+    *st = (struct stream){.id = id, .on_room = on_room, .on_closed = on_closed, .arg = arg, .length = length};
     r->stream = st;
     r->status = status;
     if (content_type)

@@ -15,6 +15,7 @@ enum ws_opcode { WS_CONTINUATION = 0, WS_TEXT = 1, WS_BINARY = 2, WS_CLOSE = 8, 
 #define WS_CODE_PROTOCOL 1002
 #define WS_CODE_INVALID 1007 /* text that is not UTF-8 */
 #define WS_CODE_TOO_LARGE 1009
+#define WS_CODE_TRY_LATER 1013
 #define WS_CODE_NONE 1005 /* never on the wire: a close frame without code */
 
 enum ws_event_kind {

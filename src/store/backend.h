@@ -54,7 +54,7 @@ struct store_backend {
                      struct err **e);
     void (*watch)(struct store *s, void (*fn)(void *arg, int64_t number, uint32_t next_seq), void *arg);
     void (*stats_get)(struct store *s, struct store_stats *out);
-    /* Tests: moves the clock of the leases forward. */
+    /* Tests: moves the clock of the leases, and of the pause after a failure of the disk, forward. */
     void (*clock_advance)(struct store *s, uint64_t ms);
 };
 

@@ -58,7 +58,7 @@ static void task_keep(struct task *t, struct str *const fields[], size_t n)
 static bool queue_refuses(struct sqlite_store *s, size_t bytes, struct err **e)
 {
     uint64_t until = atomic_load(&s->refuse_until);
-    if (until && clock_mono_ns() < until)
+    if (until && sqlite_clock_ns(s) < until)
         return !err_set(e, ERR_IO, "the disk refused the last write; writes are refused for a moment");
     size_t waiting = atomic_load(&s->queue_bytes);
     /* A single large job is let in when nothing waits. */
@@ -247,6 +247,7 @@ static void sqlite_clock_advance(struct store *store, uint64_t ms)
 static void sqlite_free(struct sqlite_store *s)
 {
     readers_close(s);
+    writer_sync_mode(s, false);
     db_close(&s->db); /* the last connection: copies the log into the database and empties it */
     if (s->dir_fd >= 0)
         close(s->dir_fd);
@@ -326,8 +327,11 @@ static struct sqlite_store *sqlite_new(const struct store_config *config)
     s->base.backend = &sqlite_backend;
     s->path = str_dup(str_from(config->path));
     s->dir_fd = -1;
+    s->nosync = config->synchronous_off;
     s->vfs = config->synchronous_off ? WAL_VFS_NOSYNC : WAL_VFS;
     s->works_last = &s->works;
+    atomic_init(&s->checkpoint_idle, CHECKPOINT_IDLE);
+    atomic_init(&s->checkpoint_busy, CHECKPOINT_BUSY);
     pthread_mutex_init(&s->lock, NULL);
     thread_cond_init(&s->wake);
     pthread_mutex_init(&s->readers_lock, NULL);

@@ -24,6 +24,11 @@
 #include "store/sqlite_db.h"
 #include <stdatomic.h>
 
+/* Pages in the log at which it is copied into the database: a longer log merges more versions of a page before they are
+ * copied, a shorter one keeps the pause short. While nothing waits a smaller one is worth the moment. */
+#define CHECKPOINT_BUSY 4000
+#define CHECKPOINT_IDLE 1000
+
 #define GROUP_JOBS_MAX   500               /* rows of a group, about: a job on the writer is short */
 #define GROUP_BYTES_MAX  (4 * 1024 * 1024) /* the same in bytes; a larger single job is a group of its own */
 #define READERS_MAX      4                 /* connections for reading; more readers wait for one of them */
@@ -145,6 +150,7 @@ struct sqlite_store {
     char *path;
     int dir_fd; /* holds the lock */
     const char *vfs;
+    bool nosync;
 
     /* the queue */
     pthread_mutex_t lock;
@@ -162,6 +168,7 @@ struct sqlite_store {
     struct buf scratch;
     bool in_transaction, failing;
     int wal_pages;
+    atomic_int checkpoint_idle, checkpoint_busy; /* pages at which the log is copied; tests make them small */
     int checkpoint_at; /* after a checkpoint that readers kept from finishing: not again before so many pages */
     struct work *works, **works_last;
     int64_t next_work;
@@ -186,6 +193,7 @@ static inline struct sqlite_store *sqlite_of(struct store *s)
 uint64_t sqlite_clock_ns(struct sqlite_store *s); /* of the leases */
 
 /* sqlite_writer.c */
+void writer_sync_mode(struct sqlite_store *s, bool on);
 void writer_main(void *arg);
 bool writer_begin(struct sqlite_store *s, struct err **e); /* a transaction, if none is open */
 bool writer_end(struct sqlite_store *s, struct err **e);   /* commits; rolls back on failure */

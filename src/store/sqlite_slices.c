@@ -8,7 +8,7 @@
 #define SLICE_ROWS  16
 #define CHUNK_BYTES (256 * 1024)
 #define CHUNK_BITS  16 /* of the key: the chunk's index; the rest is the content's number */
-#define BLOB_AT_ONCE (1024 * 1024) /* written together with the group; larger ones in slices */
+#define BLOB_AT_ONCE CHUNK_BYTES /* written together with the group; larger ones in slices */
 /* Free pages are returned to the file system when there are many of them; a few are soon used again. */
 #define VACUUM_MIN_PAGES 4096
 #define VACUUM_SLICE     "PRAGMA incremental_vacuum(128)"

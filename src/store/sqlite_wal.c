@@ -22,13 +22,13 @@ static struct wal_file *wal_of(sqlite3_file *file)
     return (struct wal_file *)file;
 }
 
-/* The bytes from `unsynced` on belong to no acknowledged commit. That this may fail too is nothing that could be helped. */
+/* The bytes from `unsynced` on belong to no acknowledged commit. If this fails too, it is tried again at the end; a disk
+ * that takes nothing at all any more may show a failed commit after a restart. */
 static void wal_cut(struct wal_file *w)
 {
     w->n = 0;
-    if (w->unsynced >= 0)
-        w->real->pMethods->xTruncate(w->real, w->unsynced);
-    w->unsynced = -1;
+    if (w->unsynced >= 0 && w->real->pMethods->xTruncate(w->real, w->unsynced) == SQLITE_OK)
+        w->unsynced = -1;
 }
 
 static int wal_write_real(struct wal_file *w, const void *p, int n, sqlite3_int64 at)
@@ -104,7 +104,7 @@ static int wal_size(sqlite3_file *file, sqlite3_int64 *size)
 static int wal_close(sqlite3_file *file)
 {
     struct wal_file *w = wal_of(file);
-    wal_flush(w);
+    wal_cut(w);
     free(w->gathered);
     return w->real->pMethods->xClose(w->real);
 }

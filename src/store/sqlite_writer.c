@@ -3,10 +3,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-/* Pages in the log at which it is copied into the database: a longer log merges more versions of a page before they are
- * copied, a shorter one keeps the pause short. While nothing waits a smaller one is worth the moment. */
-#define CHECKPOINT_BUSY 4000
-#define CHECKPOINT_IDLE 1000
 /* Readers at work keep the log from starting over; past this many pages they are made to pause for a moment. */
 #define CHECKPOINT_FORCED 16000
 /* After a failure of the disk, writes are refused for so long; then the next one is the probe. */
@@ -58,7 +54,7 @@ void writer_failed(struct sqlite_store *s, const struct err *e)
     if (!s->failing)
         log_error("writes are refused: %s", e->text);
     s->failing = true;
-    atomic_store(&s->refuse_until, clock_mono_ns() + REFUSE_NS);
+    atomic_store(&s->refuse_until, sqlite_clock_ns(s) + REFUSE_NS);
 }
 
 /* ---- groups ---- */
@@ -195,10 +191,20 @@ static int wal_grown(void *arg, sqlite3 *handle, const char *name, int pages)
     return SQLITE_OK;
 }
 
+/* The file layer leaves out the syncs of the log when none are wanted; those of a checkpoint are left out here. Never off
+ * during commits: the file layer writes what it has gathered when it is told to sync. */
+void writer_sync_mode(struct sqlite_store *s, bool on)
+{
+    if (s->nosync && s->db.handle)
+        db_exec(&s->db, on ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=OFF", NULL);
+}
+
 static void checkpoint_run(struct sqlite_store *s, int mode)
 {
     int pages = 0, copied = 0;
+    writer_sync_mode(s, false);
     int code = sqlite3_wal_checkpoint_v2(s->db.handle, NULL, mode, &pages, &copied);
+    writer_sync_mode(s, true);
     if (code != SQLITE_OK && code != SQLITE_BUSY)
         log_warn("checkpoint of the database: %s", sqlite3_errmsg(s->db.handle));
     bool complete = code == SQLITE_OK && pages == copied;
@@ -213,7 +219,7 @@ static void checkpoint_maybe(struct sqlite_store *s, bool idle)
         pthread_rwlock_wrlock(&s->gate);
         checkpoint_run(s, SQLITE_CHECKPOINT_TRUNCATE);
         pthread_rwlock_unlock(&s->gate);
-    } else if (s->wal_pages >= (idle ? CHECKPOINT_IDLE : CHECKPOINT_BUSY) && s->wal_pages >= s->checkpoint_at) {
+    } else if (s->wal_pages >= atomic_load(idle ? &s->checkpoint_idle : &s->checkpoint_busy) && s->wal_pages >= s->checkpoint_at) {
         checkpoint_run(s, SQLITE_CHECKPOINT_PASSIVE);
     }
 }

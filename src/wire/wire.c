@@ -216,14 +216,14 @@ bool wire_fields_valid(struct str fields)
     struct str value;
     while (wire_fields_next(&f, &tag, &value, NULL))
         ;
-    return f.rest.n == 0;
+    return f.rest.n == 0; /* a cut-off field is left where it stands */
 }
 
 struct str wire_get_str(struct str fields, enum wire_field tag)
 {
     struct wire_fields f = {fields};
-    enum wire_field found;
-    struct str value;
+    enum wire_field found = (enum wire_field)0;
+    struct str value = STR_NONE;
     while (wire_fields_next(&f, &found, &value, NULL))
         if (found == tag)
             return value;
@@ -233,7 +233,7 @@ struct str wire_get_str(struct str fields, enum wire_field tag)
 int64_t wire_get_int(struct str fields, enum wire_field tag, int64_t otherwise)
 {
     struct str value = wire_get_str(fields, tag);
-    if (!value.p || value.n != 8)
+    if (value.n != 8)
         return otherwise;
     return (int64_t)((uint64_t)get_u32(value.p) | (uint64_t)get_u32(value.p + 4) << 32);
 }

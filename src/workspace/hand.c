@@ -22,9 +22,7 @@ struct hands *hands_new(struct loop *loop, const struct hands_config *config, st
     }
     struct hands *h = xcalloc(1, sizeof(*h));
     h->loop = loop;
-    h->program = realpath(config->program, NULL); /* hands start in another directory */
-    if (!h->program)
-        h->program = str_dup(str_from(config->program)); /* each call will say that it is missing */
+    h->program = str_dup(str_from(config->program));
     h->env = local_environment();
     h->idle_ms = config->idle_ms;
     h->extra = extra;

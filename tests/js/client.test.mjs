@@ -12,12 +12,13 @@ const key = "js-test-key";
 let server, model;
 
 before(async () => {
-    [server, model] = await Promise.all([startHandsd({ key }), startModel()]);
+    server = await startHandsd({ key });
+    model = await startModel();
 });
 
 after(async () => {
-    await model.stop();
-    assert.equal(await server.stop(), 0);
+    await model?.stop();
+    assert.equal(await server?.stop(), 0);
 });
 
 const agent = () => ({

@@ -37,12 +37,12 @@ struct fake {
     char dir[64];
 };
 
-static inline struct str S(const char *z)
-{
+static inline struct str S(const char *z) {
     return str_from(z);
 }
 
-static inline void fake_event(struct fake *f, const struct event_draft *d)
+static inline void
+fake_event(struct fake *f, const struct event_draft *d)
 {
     autobuf text = {0};
     struct uuid id = uuid_is_zero(&d->id) ? uuid_random() : d->id;
@@ -57,8 +57,8 @@ static inline void fake_event(struct fake *f, const struct event_draft *d)
         assert_true(view_add(f->view, d->kind, whole, &e));
 }
 
-static inline bool fake_append(void *arg, struct event_draft *drafts, size_t n, const struct agent_update *update,
-                               struct err **e)
+static inline bool fake_append(void *arg, struct event_draft *drafts, size_t n,
+                               const struct agent_update *update, struct err **e)
 {
     struct fake *f = arg;
     (void)e;
@@ -120,7 +120,9 @@ static inline void fake_script(struct fake *f, const char *tools, const char *li
     autoerr e = NULL;
     buf_addf(&path, "%s/script.jsonl", f->dir);
     assert_true(file_write_atomic(path.p, S(lines), 0600, &e));
-    buf_addf(&config, "{\"kind\":\"Agent\",\"llm\":{\"model\":\"scripted/script\",\"stream\":true},\"tools\":%s}", tools);
+    buf_addf(&config,
+             "{\"kind\":\"Agent\",\"llm\":{\"model\":\"scripted/script\",\"stream\":true},\"tools\":%s}",
+             tools);
     autojson doc = json_parse(buf_str(&config), NULL, &e);
     f->agent = agent_new(json_root(doc), NULL, &e);
     if (!f->agent)

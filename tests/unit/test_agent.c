@@ -1,7 +1,7 @@
 #include "agent_fixture.h"
 
 #define THINK(id) "{\"name\":\"think\",\"id\":\"" id "\",\"arguments\":{\"thought\":\"" id "\"}}"
-#define FINISH    "{\"name\":\"finish\",\"id\":\"f\",\"arguments\":{\"message\":\"all done\"}}"
+#define FINISH "{\"name\":\"finish\",\"id\":\"f\",\"arguments\":{\"message\":\"all done\"}}"
 
 static void test_a_step_is_two_commits(void **state)
 {
@@ -9,8 +9,9 @@ static void test_a_step_is_two_commits(void **state)
     struct fake f;
     fake_init(&f);
     fake_script(&f, "[]",
-                "{\"text\":\"let me see\",\"reasoning\":\"hm\",\"calls\":[" THINK("a") "," THINK("b") "]}\n"
-                "{\"calls\":[" FINISH "]}\n");
+                "{\"text\":\"let me see\",\"reasoning\":\"hm\",\"calls\":[" THINK("a") "," THINK(
+                    "b") "]}\n"
+                         "{\"calls\":[" FINISH "]}\n");
     fake_user(&f, "go");
     assert_int_equal(fake_step(&f), STEP_CONTINUE);
     assert_kinds(&f, "MessageEvent ActionEvent ActionEvent ObservationEvent ObservationEvent");
@@ -19,14 +20,17 @@ static void test_a_step_is_two_commits(void **state)
     assert_int_equal(f.log.at[4].append, f.log.at[3].append);
     assert_int_equal(f.usages, 1);
     const char *first = f.log.at[1].json, *second = f.log.at[2].json;
-    assert_has(first, "\"source\":\"agent\",\"thought\":[{\"cache_prompt\":false,\"type\":\"text\",\"text\":\"let me see\"}],"
-                      "\"reasoning_content\":\"hm\",\"thinking_blocks\":[],\"action\":{\"thought\":\"a\",\"kind\":\"ThinkAction\"},"
-                      "\"tool_name\":\"think\",\"tool_call_id\":\"a\",\"tool_call\":{\"id\":\"a\",\"name\":\"think\",\"arguments\":"
-                      "\"{\\\"thought\\\": \\\"a\\\"}\",\"origin\":\"completion\"},\"llm_response_id\":\"");
+    assert_has(
+        first,
+        "\"source\":\"agent\",\"thought\":[{\"cache_prompt\":false,\"type\":\"text\",\"text\":\"let me see\"}],"
+        "\"reasoning_content\":\"hm\",\"thinking_blocks\":[],\"action\":{\"thought\":\"a\",\"kind\":\"ThinkAction\"},"
+        "\"tool_name\":\"think\",\"tool_call_id\":\"a\",\"tool_call\":{\"id\":\"a\",\"name\":\"think\",\"arguments\":"
+        "\"{\\\"thought\\\": \\\"a\\\"}\",\"origin\":\"completion\"},\"llm_response_id\":\"");
     assert_has(first, "\"security_risk\":\"UNKNOWN\",\"summary\":\"think: {");
     assert_has(second, "\"thought\":[],\"thinking_blocks\":[],\"action\":{\"thought\":\"b\"");
-    assert_has(f.log.at[3].json, "\"source\":\"environment\",\"tool_name\":\"think\",\"tool_call_id\":\"a\",\"observation\":{"
-                                 "\"content\":[{\"cache_prompt\":false,\"type\":\"text\",\"text\":\"");
+    assert_has(f.log.at[3].json,
+               "\"source\":\"environment\",\"tool_name\":\"think\",\"tool_call_id\":\"a\",\"observation\":{"
+               "\"content\":[{\"cache_prompt\":false,\"type\":\"text\",\"text\":\"");
     assert_has(f.log.at[3].json, "}],\"is_error\":false,\"kind\":\"ThinkObservation\"},\"action_id\":\"");
     assert_has(f.log.at[3].json, "\"extended_content\":[],\"kind\":\"ObservationEvent\"}");
     assert_int_equal(fake_step(&f), STEP_FINISHED);
@@ -48,9 +52,11 @@ static void test_text_finishes(void **state)
     assert_int_equal(f.appends, before + 1);
     assert_int_equal(f.status, STATUS_FINISHED);
     assert_kinds(&f, "MessageEvent MessageEvent");
-    assert_has(last_json(&f), "\"source\":\"agent\",\"llm_message\":{\"role\":\"assistant\",\"content\":[{\"cache_prompt\":false,"
-                              "\"type\":\"text\",\"text\":\"hello there\"}],\"reasoning_content\":\"hm\",\"thinking_blocks\":[]},"
-                              "\"llm_response_id\":\"");
+    assert_has(
+        last_json(&f),
+        "\"source\":\"agent\",\"llm_message\":{\"role\":\"assistant\",\"content\":[{\"cache_prompt\":false,"
+        "\"type\":\"text\",\"text\":\"hello there\"}],\"reasoning_content\":\"hm\",\"thinking_blocks\":[]},"
+        "\"llm_response_id\":\"");
     fake_deinit(&f);
 }
 
@@ -75,18 +81,23 @@ static void test_bad_calls(void **state)
     struct fake f;
     fake_init(&f);
     fake_script(&f, "[]",
-                "{\"calls\":[{\"name\":\"fly<x>\",\"id\":\"1\",\"arguments\":{\"to\":\"moon\"}}," THINK("2") ","
-                "{\"name\":\"think\",\"id\":\"3\",\"arguments\":\"{\\\"thought\\\": \"}]}\n"
-                "{\"calls\":[{\"name\":\"think\",\"id\":\"4\",\"arguments\":{\"idea\":1}}]}\n"
-                "{\"text\":\"done\"}\n");
+                "{\"calls\":[{\"name\":\"fly<x>\",\"id\":\"1\",\"arguments\":{\"to\":\"moon\"}}," THINK(
+                    "2") ","
+                         "{\"name\":\"think\",\"id\":\"3\",\"arguments\":\"{\\\"thought\\\": \"}]}\n"
+                         "{\"calls\":[{\"name\":\"think\",\"id\":\"4\",\"arguments\":{\"idea\":1}}]}\n"
+                         "{\"text\":\"done\"}\n");
     fake_user(&f, "hi");
     assert_int_equal(fake_step(&f), STEP_CONTINUE);
-    assert_kinds(&f, "MessageEvent ActionEvent ActionEvent ActionEvent AgentErrorEvent AgentErrorEvent ObservationEvent");
+    assert_kinds(
+        &f,
+        "MessageEvent ActionEvent ActionEvent ActionEvent AgentErrorEvent AgentErrorEvent ObservationEvent");
     assert_lacks(f.log.at[1].json, "\"action\":");
     assert_has(f.log.at[1].json, "\"tool_name\":\"fly\"");
-    assert_has(f.log.at[4].json, "\"source\":\"agent\",\"tool_name\":\"fly\",\"tool_call_id\":\"1\",\"error\":\"Tool 'fly<x>' not "
-                                 "found. The tools are: finish, think.\",\"classification\":{\"kind\":\"agent_action\","
-                                 "\"retryable\":true,\"user_action\":\"retry\"},\"kind\":\"AgentErrorEvent\"}");
+    assert_has(
+        f.log.at[4].json,
+        "\"source\":\"agent\",\"tool_name\":\"fly\",\"tool_call_id\":\"1\",\"error\":\"Tool 'fly<x>' not "
+        "found. The tools are: finish, think.\",\"classification\":{\"kind\":\"agent_action\","
+        "\"retryable\":true,\"user_action\":\"retry\"},\"kind\":\"AgentErrorEvent\"}");
     assert_has(f.log.at[5].json, "Error validating tool 'think': the arguments are not valid JSON");
     assert_int_equal(fake_step(&f), STEP_CONTINUE);
     assert_has(last_json(&f), "Parameters given: idea.");
@@ -103,7 +114,9 @@ static void test_calls_behind_finish(void **state)
     fake_script(&f, "[]", "{\"calls\":[" THINK("a") "," FINISH "," THINK("b") "]}\n");
     fake_user(&f, "hi");
     assert_int_equal(fake_step(&f), STEP_FINISHED);
-    assert_kinds(&f, "MessageEvent ActionEvent ActionEvent ActionEvent ObservationEvent ObservationEvent AgentErrorEvent");
+    assert_kinds(
+        &f,
+        "MessageEvent ActionEvent ActionEvent ActionEvent ObservationEvent ObservationEvent AgentErrorEvent");
     assert_has(last_json(&f), "not executed");
     assert_int_equal(f.log.at[4].append, f.log.at[6].append);
     assert_int_equal(view_open(f.view), 0);
@@ -131,14 +144,17 @@ static void test_confirmation(void **state)
     (void)state;
     struct fake f;
     fake_init(&f);
-    fake_script(&f, "[]", "{\"calls\":[" THINK("a") "," THINK("b") "]}\n{\"calls\":[" THINK("c") "]}\n{\"calls\":[" FINISH "]}\n");
+    fake_script(&f, "[]",
+                "{\"calls\":[" THINK("a") "," THINK("b") "]}\n{\"calls\":[" THINK(
+                    "c") "]}\n{\"calls\":[" FINISH "]}\n");
     f.host.policy.kind = POLICY_ALWAYS;
     fake_user(&f, "hi");
     assert_int_equal(fake_step(&f), STEP_WAITING);
     assert_int_equal(f.status, STATUS_WAITING_FOR_CONFIRMATION);
     assert_kinds(&f, "MessageEvent ActionEvent ActionEvent");
     assert_int_equal(view_open(f.view), 2);
-    assert_int_equal(fake_step(&f), STEP_CONTINUE); /* the caller has accepted: what is open is run, no model is asked */
+    assert_int_equal(fake_step(&f),
+                     STEP_CONTINUE); /* the caller has accepted: what is open is run, no model is asked */
     assert_int_equal(f.usages, 1);
     assert_kinds(&f, "MessageEvent ActionEvent ActionEvent ObservationEvent ObservationEvent");
     assert_int_equal(fake_step(&f), STEP_CONTINUE); /* one think alone never asks */
@@ -151,10 +167,11 @@ static void test_policies(void **state)
     (void)state;
     autoarena arena = arena_new();
     struct json_problems problems = {.arena = arena};
-    autojson doc = json_parse(STR("[{\"kind\":\"ConfirmRisky\",\"threshold\":\"MEDIUM\",\"confirm_unknown\":false},"
-                                  "{\"kind\":\"NeverConfirm\"},{\"kind\":\"Perhaps\"},3,{\"kind\":\"ConfirmRisky\",\"threshold\":"
-                                  "\"SOME\"}]"),
-                              NULL, NULL);
+    autojson doc = json_parse(
+        STR("[{\"kind\":\"ConfirmRisky\",\"threshold\":\"MEDIUM\",\"confirm_unknown\":false},"
+            "{\"kind\":\"NeverConfirm\"},{\"kind\":\"Perhaps\"},3,{\"kind\":\"ConfirmRisky\",\"threshold\":"
+            "\"SOME\"}]"),
+        NULL, NULL);
     struct policy p[5];
     bool ok[5];
     for (struct json_iter it = json_iter(json_root(doc)); json_next(&it);)
@@ -162,11 +179,13 @@ static void test_policies(void **state)
     assert_true(ok[0] && ok[1] && !ok[2] && !ok[3] && !ok[4]);
     assert_int_equal(problems.count, 3);
     assert_true(policy_asks(&p[0], RISK_MEDIUM) && policy_asks(&p[0], RISK_HIGH));
-    assert_false(policy_asks(&p[0], RISK_LOW) || policy_asks(&p[0], RISK_UNKNOWN) || policy_asks(&p[1], RISK_HIGH));
+    assert_false(policy_asks(&p[0], RISK_LOW) || policy_asks(&p[0], RISK_UNKNOWN) ||
+                 policy_asks(&p[1], RISK_HIGH));
     autobuf out = {0};
     struct json_writer w = json_writer(&out);
     policy_write(&p[0], &w);
-    assert_string_equal(out.p, "{\"threshold\":\"MEDIUM\",\"confirm_unknown\":false,\"kind\":\"ConfirmRisky\"}");
+    assert_string_equal(out.p,
+                        "{\"threshold\":\"MEDIUM\",\"confirm_unknown\":false,\"kind\":\"ConfirmRisky\"}");
 }
 
 static void test_interrupt(void **state)
@@ -217,9 +236,10 @@ static void test_failures(void **state)
     fake_deinit(&f);
 
     fake_init(&f);
-    fake_script(&f, "[]",
-                "{\"error\":{\"status\":400,\"code\":\"content_filter\",\"message\":\"content_filter: blocked by content "
-                "management policy\"}}\n");
+    fake_script(
+        &f, "[]",
+        "{\"error\":{\"status\":400,\"code\":\"content_filter\",\"message\":\"content_filter: blocked by content "
+        "management policy\"}}\n");
     fake_user(&f, "hi");
     assert_int_equal(fake_step(&f), STEP_CONTINUE);
     assert_kinds(&f, "MessageEvent MessageEvent");
@@ -252,14 +272,17 @@ static void test_configuration(void **state)
         assert_has(err_text(e), "agent");
     }
     autoerr e = NULL;
-    struct agent *a = configured("{\"llm\":{\"model\":\"scripted/x\"},\"tools\":{\"name\":\"BashTool\",\"params\":{}},"
-                                 "\"security_analyzer\":{\"kind\":\"LLMSecurityAnalyzer\"},\"mcp_config\":{\"mcpServers\":{}}}",
-                                 &e);
+    struct agent *a = configured(
+        "{\"llm\":{\"model\":\"scripted/x\"},\"tools\":{\"name\":\"BashTool\",\"params\":{}},"
+        "\"security_analyzer\":{\"kind\":\"LLMSecurityAnalyzer\"},\"mcp_config\":{\"mcpServers\":{}}}",
+        &e);
     assert_non_null(a);
     assert_true(agent_check(a, &e) && agent_has_analyzer(a));
     assert_int_equal(agent_tools(a)->n, 3);
     agent_unref(a);
-    a = configured("{\"llm\":{\"model\":\"scripted/x\"},\"tools\":[{\"name\":\"teleport\"}],\"include_default_tools\":[]}", &e);
+    a = configured(
+        "{\"llm\":{\"model\":\"scripted/x\"},\"tools\":[{\"name\":\"teleport\"}],\"include_default_tools\":[]}",
+        &e);
     assert_false(agent_check(a, &e));
     assert_has(err_text(e), "teleport");
     assert_string_equal(e->code, "KeyError");
@@ -272,15 +295,18 @@ static void test_system_prompt(void **state)
     autoerr e = NULL;
     struct event_draft d;
     struct mask *secrets = mask_new(&STR("GITHUB_TOKEN"), &STR("s3cret-value"), 1);
-    struct agent *a = configured("{\"llm\":{\"model\":\"scripted/x\"},\"tools\":[{\"name\":\"terminal\"}],\"agent_context\":{"
-                                 "\"system_message_suffix\":\"Say yay.\"}}",
-                                 &e);
+    struct agent *a = configured(
+        "{\"llm\":{\"model\":\"scripted/x\"},\"tools\":[{\"name\":\"terminal\"}],\"agent_context\":{"
+        "\"system_message_suffix\":\"Say yay.\"}}",
+        &e);
     agent_system_prompt(a, STR("/work space"), secrets, false, &d);
     buf_add_char(&d.body, '\0');
     assert_has(d.body.p, "\"system_prompt\":{\"cache_prompt\":false,\"type\":\"text\",\"text\":\"<ROLE>");
-    assert_has(d.body.p, "\"action_type\":\"TerminalAction\",\"observation_type\":\"TerminalObservation\",\"annotations\":{\"title\":"
-                         "\"terminal\",\"readOnlyHint\":false,\"destructiveHint\":true,\"idempotentHint\":false,\"openWorldHint\":"
-                         "true},\"kind\":\"TerminalTool\",\"title\":\"terminal\"}");
+    assert_has(
+        d.body.p,
+        "\"action_type\":\"TerminalAction\",\"observation_type\":\"TerminalObservation\",\"annotations\":{\"title\":"
+        "\"terminal\",\"readOnlyHint\":false,\"destructiveHint\":true,\"idempotentHint\":false,\"openWorldHint\":"
+        "true},\"kind\":\"TerminalTool\",\"title\":\"terminal\"}");
     assert_has(d.body.p, "The working directory is /work space");
     assert_has(d.body.p, "Say yay.");
     assert_has(d.body.p, "$GITHUB_TOKEN");
@@ -293,9 +319,10 @@ static void test_system_prompt(void **state)
     event_draft_deinit(&d);
     agent_unref(a);
 
-    a = configured("{\"llm\":{\"model\":\"scripted/x\"},\"system_prompt\":\"You are a cat.\",\"agent_context\":{"
-                   "\"current_datetime\":\"2026-08-22T16:34\"}}",
-                   &e);
+    a = configured(
+        "{\"llm\":{\"model\":\"scripted/x\"},\"system_prompt\":\"You are a cat.\",\"agent_context\":{"
+        "\"current_datetime\":\"2026-08-22T16:34\"}}",
+        &e);
     agent_system_prompt(a, STR("/w"), NULL, true, &d);
     assert_has(d.body.p, "\"text\":\"You are a cat.\"}");
     assert_has(d.body.p, "\\n2026-08-22T16:34\\n");
@@ -309,12 +336,15 @@ static void test_image_without_vision(void **state)
     (void)state;
     struct fake f;
     fake_init(&f);
-    autojson doc = json_parse(STR("{\"llm\":{\"model\":\"scripted/x\",\"disable_vision\":true}}"), NULL, NULL);
+    autojson doc =
+        json_parse(STR("{\"llm\":{\"model\":\"scripted/x\",\"disable_vision\":true}}"), NULL, NULL);
     f.agent = agent_new(json_root(doc), NULL, NULL);
     struct event_draft d;
     event_draft_init(&d, EVENT_MESSAGE, SOURCE_USER);
-    buf_add(&d.body, STR("\"llm_message\":{\"role\":\"user\",\"content\":[{\"cache_prompt\":false,\"type\":\"image\",\"image_urls\":["
-                         "\"data:image/png;base64,AAAA\"]}],\"thinking_blocks\":[]}"));
+    buf_add(
+        &d.body,
+        STR("\"llm_message\":{\"role\":\"user\",\"content\":[{\"cache_prompt\":false,\"type\":\"image\",\"image_urls\":["
+            "\"data:image/png;base64,AAAA\"]}],\"thinking_blocks\":[]}"));
     fake_event(&f, &d);
     event_draft_deinit(&d);
     if (llm_vision(agent_llm(f.agent))) {
@@ -338,7 +368,8 @@ static void test_enormous(void **state)
     struct llm_call calls[2] = {{STR("a"), STR("think"), STR_NONE}, {STR("b"), STR("think"), STR_NONE}};
     autobuf fits = {0}, huge = {0};
     buf_addf(&fits, "{\"thought\": \"%.*s\"}", STR_ARG(buf_str(&text)));
-    buf_addf(&huge, "{\"thought\": \"%.*s%.*s%.*s\"}", STR_ARG(buf_str(&text)), STR_ARG(buf_str(&text)), STR_ARG(buf_str(&text)));
+    buf_addf(&huge, "{\"thought\": \"%.*s%.*s%.*s\"}", STR_ARG(buf_str(&text)), STR_ARG(buf_str(&text)),
+             STR_ARG(buf_str(&text)));
     calls[0].arguments = buf_str(&fits);
     calls[1].arguments = buf_str(&huge);
     fake_script(&f, "[]", "");

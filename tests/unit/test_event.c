@@ -4,7 +4,8 @@ static char *written(struct event_draft *d)
 {
     autobuf out = {0};
     struct uuid id = {{0x6d, 0x0c}};
-    event_write(&out, d, buf_str(&d->body), &id, 1700000000123456, STR("0f3a0000-0000-4000-8000-000000000000"));
+    event_write(&out, d, buf_str(&d->body), &id, 1700000000123456,
+                STR("0f3a0000-0000-4000-8000-000000000000"));
     event_draft_deinit(d);
     return (char *)buf_take(&out).p;
 }
@@ -35,9 +36,11 @@ static void test_order_of_keys(void **state)
     event_message_body(&d, "user", STR("hi \"there\""));
     autofree char *text = written(&d);
     assert_has(text, "{\"id\":\"6d0c0000-0000-0000-0000-000000000000\",\"timestamp\":\"2023-");
-    assert_has(text, ".123456\",\"source\":\"user\",\"parent_id\":\"0f3a0000-0000-4000-8000-000000000000\",\"llm_message\":{"
-                     "\"role\":\"user\",\"content\":[{\"cache_prompt\":false,\"type\":\"text\",\"text\":\"hi \\\"there\\\"\"}],"
-                     "\"thinking_blocks\":[]},\"activated_skills\":[],\"extended_content\":[],\"kind\":\"MessageEvent\"}");
+    assert_has(
+        text,
+        ".123456\",\"source\":\"user\",\"parent_id\":\"0f3a0000-0000-4000-8000-000000000000\",\"llm_message\":{"
+        "\"role\":\"user\",\"content\":[{\"cache_prompt\":false,\"type\":\"text\",\"text\":\"hi \\\"there\\\"\"}],"
+        "\"thinking_blocks\":[]},\"activated_skills\":[],\"extended_content\":[],\"kind\":\"MessageEvent\"}");
     event_draft_init(&d, EVENT_PAUSE, SOURCE_USER);
     autofree char *pause = written(&d);
     assert_has(pause, "\"parent_id\":\"0f3a0000-0000-4000-8000-000000000000\",\"kind\":\"PauseEvent\"}");
@@ -51,7 +54,9 @@ static void test_state_update_is_on_no_branch(void **state)
     event_state_update_body(&d, "execution_status", STR("\"running\""));
     assert_false(d.on_branch);
     autofree char *text = written(&d);
-    assert_has(text, "\"key\":\"execution_status\",\"value\":\"running\",\"kind\":\"ConversationStateUpdateEvent\"}");
+    assert_has(
+        text,
+        "\"key\":\"execution_status\",\"value\":\"running\",\"kind\":\"ConversationStateUpdateEvent\"}");
 }
 
 static void test_rejection(void **state)
@@ -62,8 +67,10 @@ static void test_rejection(void **state)
     event_draft_init(&d, EVENT_USER_REJECT, SOURCE_ENVIRONMENT);
     event_reject_body(&d, STR("terminal"), STR("call_1"), &action, STR_NONE, "user");
     autofree char *text = written(&d);
-    assert_has(text, "\"tool_name\":\"terminal\",\"tool_call_id\":\"call_1\",\"rejection_reason\":\"User rejected the action\","
-                     "\"rejection_source\":\"user\",\"action_id\":\"aa000000-0000-0000-0000-000000000000\",\"kind\":");
+    assert_has(
+        text,
+        "\"tool_name\":\"terminal\",\"tool_call_id\":\"call_1\",\"rejection_reason\":\"User rejected the action\","
+        "\"rejection_source\":\"user\",\"action_id\":\"aa000000-0000-0000-0000-000000000000\",\"kind\":");
 }
 
 static void check_class(const char *code, const char *detail, const char *expected)
@@ -78,14 +85,18 @@ static void check_class(const char *code, const char *detail, const char *expect
 static void test_classification(void **state)
 {
     (void)state;
-    check_class("LLMAuthenticationError", "x", "{\"kind\":\"auth\",\"retryable\":false,\"user_action\":\"settings\"}");
-    check_class("LLMRateLimitError", "x", "{\"kind\":\"rate_limit\",\"retryable\":true,\"user_action\":\"retry\"}");
+    check_class("LLMAuthenticationError", "x",
+                "{\"kind\":\"auth\",\"retryable\":false,\"user_action\":\"settings\"}");
+    check_class("LLMRateLimitError", "x",
+                "{\"kind\":\"rate_limit\",\"retryable\":true,\"user_action\":\"retry\"}");
     check_class("LLMBadRequestError", "rate limit", "{\"kind\":\"config\",");
     check_class("ACPAuthRequired", "x", "{\"kind\":\"auth\",");
     check_class("ACPTransportError", "x", "{\"kind\":\"config\",");
-    check_class("MaxIterationsReached", "x",
-                "\"classification\":{\"kind\":\"agent_action\",\"retryable\":false,\"user_action\":\"none\"}");
-    check_class("LLMContextWindowExceedError", "x", "{\"kind\":\"agent_action\",\"retryable\":true,\"user_action\":\"retry\"}");
+    check_class(
+        "MaxIterationsReached", "x",
+        "\"classification\":{\"kind\":\"agent_action\",\"retryable\":false,\"user_action\":\"none\"}");
+    check_class("LLMContextWindowExceedError", "x",
+                "{\"kind\":\"agent_action\",\"retryable\":true,\"user_action\":\"retry\"}");
     check_class("KeyError", "x", "{\"kind\":\"internal\",");
     check_class("RuntimeError", "You Exceeded Your Current QUOTA", "{\"kind\":\"quota\",");
     check_class("LLMServiceUnavailableError", "x", "{\"kind\":\"transient\",\"retryable\":true");

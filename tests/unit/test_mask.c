@@ -22,7 +22,7 @@ static void check(const char *const *values, size_t n, const char *text, const c
     mask_unref(m);
 }
 
-#define CHECK(text, expected, ...)                                                                                     \
+#define CHECK(text, expected, ...) \
     check((const char *const[]){__VA_ARGS__}, ARRAY_LEN(((const char *const[]){__VA_ARGS__})), text, expected)
 
 static void test_values(void **state)
@@ -32,7 +32,7 @@ static void test_values(void **state)
     CHECK("", "", "s3cret!");
     CHECK("nothing here", "nothing here", "s3cret!");
     CHECK("s3cret!s3cret!", "<secret-hidden><secret-hidden>", "s3cret!");
-    CHECK("abc abcd", "abc <secret-hidden>", "abc", "abcd");           /* three bytes are too short to hide */
+    CHECK("abc abcd", "abc <secret-hidden>", "abc", "abcd"); /* three bytes are too short to hide */
     CHECK("longer-secret", "<secret-hidden>", "long", "longer-secret"); /* the longest wins */
     CHECK("abcdefxyz", "<secret-hidden>", "abcdef", "defxyz");          /* overlapping ones vanish together */
     CHECK("secret", "<secret-hidden>", "secret");                       /* and masking stays stable */
@@ -60,7 +60,8 @@ static void test_facts(void **state)
 static void test_pieces(void **state)
 {
     (void)state;
-    static const char text[] = "before s3cret! and öther-secret, s3cre t, abcdefxyz s3cret!s3cret! end s3cret";
+    static const char text[] =
+        "before s3cret! and öther-secret, s3cre t, abcdefxyz s3cret!s3cret! end s3cret";
     struct fake f;
     fake_init(&f);
     mask_unref(f.mask);

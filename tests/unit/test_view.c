@@ -5,8 +5,8 @@ static void add(struct view *v, const char *source, enum event_kind kind, const 
 {
     autobuf json = {0};
     autoerr e = NULL;
-    buf_addf(&json, "{\"id\":\"%s-0000-4000-8000-000000000000\",\"source\":\"%s\",%s\"kind\":\"%s\"}", id, source, fields,
-             event_kind_name(kind));
+    buf_addf(&json, "{\"id\":\"%s-0000-4000-8000-000000000000\",\"source\":\"%s\",%s\"kind\":\"%s\"}", id,
+             source, fields, event_kind_name(kind));
     if (!view_add(v, kind, buf_str(&json), &e))
         fail_msg("%s: %s", err_text(e), json.p);
 }
@@ -14,15 +14,17 @@ static void add(struct view *v, const char *source, enum event_kind kind, const 
 static void user(struct view *v, const char *id, const char *text)
 {
     autobuf f = {0};
-    buf_addf(&f, "\"llm_message\":{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"%s\"}]},", text);
+    buf_addf(&f, "\"llm_message\":{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"%s\"}]},",
+             text);
     add(v, "user", EVENT_MESSAGE, id, f.p);
 }
 
 static void says(struct view *v, const char *id, const char *text)
 {
     autobuf f = {0};
-    buf_addf(&f, "\"llm_message\":{\"role\":\"assistant\",\"content\":[{\"type\":\"text\",\"text\":\"%s\"}]},"
-                 "\"llm_response_id\":\"m\",",
+    buf_addf(&f,
+             "\"llm_message\":{\"role\":\"assistant\",\"content\":[{\"type\":\"text\",\"text\":\"%s\"}]},"
+             "\"llm_response_id\":\"m\",",
              text);
     add(v, "agent", EVENT_MESSAGE, id, f.p);
 }
@@ -30,20 +32,24 @@ static void says(struct view *v, const char *id, const char *text)
 static void calls(struct view *v, const char *id, const char *response, const char *call, const char *thought)
 {
     autobuf f = {0};
-    buf_addf(&f, "\"thought\":[{\"type\":\"text\",\"text\":\"%s\"}],\"action\":{\"thought\":\"%s\",\"kind\":\"ThinkAction\"},"
-                 "\"tool_name\":\"think\",\"tool_call_id\":\"%s\",\"tool_call\":{\"id\":\"%s\",\"name\":\"think\","
-                 "\"arguments\":\"{}\"},\"llm_response_id\":\"%s\",\"security_risk\":\"LOW\",",
-             thought, thought, call, call, response);
+    buf_addf(
+        &f,
+        "\"thought\":[{\"type\":\"text\",\"text\":\"%s\"}],\"action\":{\"thought\":\"%s\",\"kind\":\"ThinkAction\"},"
+        "\"tool_name\":\"think\",\"tool_call_id\":\"%s\",\"tool_call\":{\"id\":\"%s\",\"name\":\"think\","
+        "\"arguments\":\"{}\"},\"llm_response_id\":\"%s\",\"security_risk\":\"LOW\",",
+        thought, thought, call, call, response);
     add(v, "agent", EVENT_ACTION, id, f.p);
 }
 
 static void result(struct view *v, const char *id, const char *action, const char *call, const char *text)
 {
     autobuf f = {0};
-    buf_addf(&f, "\"tool_name\":\"think\",\"tool_call_id\":\"%s\",\"observation\":{\"content\":[{\"type\":\"text\",\"text\":"
-                 "\"%s\"}],\"is_error\":false,\"kind\":\"ThinkObservation\"},\"action_id\":\"%s-0000-4000-8000-"
-                 "000000000000\",",
-             call, text, action);
+    buf_addf(
+        &f,
+        "\"tool_name\":\"think\",\"tool_call_id\":\"%s\",\"observation\":{\"content\":[{\"type\":\"text\",\"text\":"
+        "\"%s\"}],\"is_error\":false,\"kind\":\"ThinkObservation\"},\"action_id\":\"%s-0000-4000-8000-"
+        "000000000000\",",
+        call, text, action);
     add(v, "environment", EVENT_OBSERVATION, id, f.p);
 }
 
@@ -97,7 +103,8 @@ static void test_results_follow_calls(void **state)
     user(v, "66660000", "meanwhile");
     result(v, "77770000", "33330000", "a", "first");
     assert_int_equal(view_open(v), 0);
-    assert_shown(v, "system:static+dynamic|user:go|assistant:both[a][b]|tool:first(a)|tool:second(b)|user:meanwhile");
+    assert_shown(
+        v, "system:static+dynamic|user:go|assistant:both[a][b]|tool:first(a)|tool:second(b)|user:meanwhile");
     assert_int_equal(view_turns(v), 1);
     assert_true(view_has_system_prompt(v));
     view_free(v);
@@ -112,7 +119,8 @@ static void test_open_is_not_shown(void **state)
     calls(v, "33330000", "r1", "a", "hm");
     assert_shown(v, "user:go|assistant:hm");
     view_open_get(v, 0, &a);
-    assert_true(str_is(a.tool_name, "think") && str_is(a.tool_call_id, "a") && str_is(a.security_risk, "LOW"));
+    assert_true(str_is(a.tool_name, "think") && str_is(a.tool_call_id, "a") &&
+                str_is(a.security_risk, "LOW"));
     assert_true(str_is(json_get_str(a.action, "thought"), "hm"));
     view_free(v);
 }
@@ -127,8 +135,9 @@ static void test_repeated_ids(void **state)
     failed(v, "44440000", "call_0", "bad");
     calls(v, "55550000", "r", "call_0", "two");
     failed(v, "66660000", "call_0", "worse");
-    assert_shown(v, "user:go|assistant:one[call_0]|tool:bad(call_0)|assistant:two[call_555500000000400080000000]|"
-                    "tool:worse(call_555500000000400080000000)");
+    assert_shown(
+        v, "user:go|assistant:one[call_0]|tool:bad(call_0)|assistant:two[call_555500000000400080000000]|"
+           "tool:worse(call_555500000000400080000000)");
     assert_int_equal(view_turns(v), 2);
     assert_true(view_call_seen(v, STR("call_0")));
     assert_false(view_call_seen(v, STR("call_1")));
@@ -147,8 +156,10 @@ static void test_terminal_words(void **state)
         "\"is_error\":true,\"exit_code\":2,\"metadata\":{\"exit_code\":2,\"working_dir\":\"/w\",\"py_interpreter_path\":"
         "\"/usr/bin/python3\",\"prefix\":\"[p]\\n\",\"suffix\":\"\\n[s]\"},\"kind\":\"TerminalObservation\"},\"action_id\":"
         "\"33330000-0000-4000-8000-000000000000\",");
-    assert_shown(v, "assistant:[a]|tool:[An error occurred during execution.]\n[p]\nout\n[s]\n[Working directory: /w]\n"
-                    "[Python: /usr/bin/python3]\n[Exit code: 2](a)");
+    assert_shown(
+        v,
+        "assistant:[a]|tool:[An error occurred during execution.]\n[p]\nout\n[s]\n[Working directory: /w]\n"
+        "[Python: /usr/bin/python3]\n[Exit code: 2](a)");
     assert_true(view_terminal_seen(v));
     view_free(v);
 }
@@ -239,6 +250,49 @@ static void test_broken_text(void **state)
     assert_false(view_add(v, EVENT_MESSAGE, STR("{"), &e));
     assert_int_equal(e->kind, ERR_INTERNAL);
     view_free(v);
+}
+
+/* Asking after every event gives what asking once at the end gives. */
+static void test_incremental(void **state)
+{
+    (void)state;
+    uint32_t seed = 1;
+    for (int round = 0; round < 200; round++) {
+        struct view *v = view_new(), *fresh = view_new();
+        char open[40][16] = {{0}};
+        unsigned n_open = 0, response = 0;
+        for (unsigned i = 1; i < 40; i++) {
+            char id[16], call[16], text[16];
+            snprintf(id, sizeof(id), "%08x", i);
+            snprintf(call, sizeof(call), "c%u", i);
+            snprintf(text, sizeof(text), "t%u", i);
+            seed = seed * 1664525 + 1013904223;
+            unsigned what = (seed >> 16) % 8;
+            for (int both = 0; both < 2; both++) {
+                struct view *to = both ? fresh : v;
+                char r[16];
+                snprintf(r, sizeof(r), "r%u", response + (what == 2));
+                if (what <= 2 && n_open < 38)
+                    calls(to, id, r, call, text);
+                else if (what <= 4 && n_open > 0)
+                    result(to, id, open[n_open - 1], "x", text);
+                else if (what == 5)
+                    says(to, id, i % 2 ? text : "");
+                else
+                    user(to, id, text);
+            }
+            if (what <= 2 && n_open < 38)
+                strcpy(open[n_open++], id);
+            else if (what <= 4 && n_open > 0)
+                n_open--;
+            response += what == 2;
+            autofree char *now = shown(v, 0);
+        }
+        autofree char *a = shown(v, 0), *b = shown(fresh, 0);
+        assert_string_equal(a, b);
+        view_free(v);
+        view_free(fresh);
+    }
 }
 
 /* --- stuck --- */
@@ -348,19 +402,13 @@ static void test_stuck_monologue(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_results_follow_calls),
-        cmocka_unit_test(test_open_is_not_shown),
-        cmocka_unit_test(test_repeated_ids),
-        cmocka_unit_test(test_terminal_words),
-        cmocka_unit_test(test_rejection_and_cut),
-        cmocka_unit_test(test_condensation),
-        cmocka_unit_test(test_final_response),
-        cmocka_unit_test(test_invalid_call),
-        cmocka_unit_test(test_broken_text),
-        cmocka_unit_test(test_stuck_repeating),
-        cmocka_unit_test(test_stuck_errors),
-        cmocka_unit_test(test_stuck_alternating),
-        cmocka_unit_test(test_stuck_monologue),
+        cmocka_unit_test(test_results_follow_calls), cmocka_unit_test(test_open_is_not_shown),
+        cmocka_unit_test(test_repeated_ids),         cmocka_unit_test(test_terminal_words),
+        cmocka_unit_test(test_rejection_and_cut),    cmocka_unit_test(test_condensation),
+        cmocka_unit_test(test_final_response),       cmocka_unit_test(test_invalid_call),
+        cmocka_unit_test(test_broken_text),          cmocka_unit_test(test_incremental),
+        cmocka_unit_test(test_stuck_repeating),      cmocka_unit_test(test_stuck_errors),
+        cmocka_unit_test(test_stuck_alternating),    cmocka_unit_test(test_stuck_monologue),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

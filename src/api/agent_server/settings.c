@@ -70,17 +70,18 @@ static void write_from_agent(struct json_writer *w, const struct json_value *age
     }
 }
 
-struct json_doc *agent_make(const struct start_args *args)
+struct json_doc *agent_make(const struct start_args *args, const struct json_value *agent,
+                            const struct json_value *settings)
 {
     struct str added = args->additions ? args->additions->suffix : STR_NONE;
-    const struct json_value *from = args->agent ? args->agent : args->agent_settings;
+    const struct json_value *from = agent ? agent : settings;
     const struct json_value *context = json_get(from, "agent_context");
-    if (args->agent && added.n == 0)
+    if (agent && added.n == 0)
         return NULL;
     autobuf text = {0};
     struct json_writer w = json_writer(&text);
     jw_object(&w);
-    if (args->agent)
+    if (agent)
         write_from_agent(&w, from);
     else
         write_from_settings(&w, from);

@@ -63,11 +63,13 @@ static const struct json_field start_fields[] = {
      .doc = "Where the agent works."},
     {.name = "agent",
      .type = FIELD_OBJECT,
-     AT(agent),
+     AT(agent_checked),
+     .schema = &agent_schema,
      .doc = "The agent: its model, tools and prompt parts."},
     {.name = "agent_settings",
      .type = FIELD_OBJECT,
-     AT(agent_settings),
+     AT(settings_checked),
+     .schema = &settings_schema,
      .doc = "Settings that an agent is made from, in place of `agent`."},
     {.name = "agent_profile_id",
      .type = FIELD_UUID,
@@ -292,41 +294,27 @@ bool analyzer_check(const struct json_value *v, const struct json_path *path, st
     return false;
 }
 
-static void check_agent(struct check *c, const char *field, const struct json_value *agent)
+static void check_who(struct check *c, const struct start_args *args, const struct json_value *request)
 {
-    struct str kind = json_get_str(agent, "kind");
-    struct json_path parent = {.parent = &c->body, .name = str_from(field)};
-    struct json_path path = {.parent = &parent, .name = STR("llm")};
-    const struct json_value *llm = json_get(agent, "llm");
-    if (kind.p && !str_is(kind, "Agent")) {
-        wrong(c, field, json_get(agent, "kind"), "union_tag_invalid", "Input tag 'kind' should be 'Agent'");
-    } else if (json_type(llm) != JSON_OBJECT) {
-        json_problem_at(c->problems, &path, llm ? "model_attributes_type" : "missing",
-                        llm ? STR("Input should be an object") : STR("Field required"),
-                        &(struct json_input){.value = llm ? llm : agent}, STR_NONE);
-        c->ok = false;
-    }
-}
-
-static void check_who(struct check *c, const struct start_args *args)
-{
-    if (args->has_profile && (args->agent || args->agent_settings)) {
+    const struct json_value *kind = json_get(json_get(request, "agent"), "kind");
+    const struct json_value *settings_kind = json_get(json_get(request, "agent_settings"), "agent_kind");
+    if (args->has_profile && (args->agent_checked || args->settings_checked)) {
         problem_value(c->problems, &c->body, NULL,
                       "`agent_profile_id` is mutually exclusive with `agent` and `agent_settings`");
         c->ok = false;
     } else if (args->has_profile) {
         wrong(c, "agent_profile_id", NULL, "value_error",
               "Value error, this server stores no agent profiles");
-    } else if (args->agent) {
-        check_agent(c, "agent", args->agent);
-    } else if (!args->agent_settings) {
+    } else if (args->agent_checked) {
+        if (!json_is_null(kind) && !str_is(json_str(kind), "Agent"))
+            wrong(c, "agent", kind, "union_tag_invalid", "Input tag 'kind' should be 'Agent'");
+    } else if (!args->settings_checked) {
         problem_value(c->problems, &c->body, NULL,
                       "One of `agent`, `agent_settings`, or `agent_profile_id` must be provided");
         c->ok = false;
-    } else if (str_is(json_get_str(args->agent_settings, "agent_kind"), "acp")) {
-        wrong(c, "agent_settings", NULL, "value_error", "Value error, this server runs no ACP agents");
-    } else if (json_type(json_get(args->agent_settings, "llm")) != JSON_OBJECT) {
-        wrong(c, "agent_settings", args->agent_settings, "value_error", "Value error, `llm` is missing");
+    } else if (!json_is_null(settings_kind) && !str_is(json_str(settings_kind), "openhands")) {
+        wrong(c, "agent_settings", settings_kind, "union_tag_invalid",
+              "Input tag 'agent_kind' should be 'openhands': this server runs no other agents");
     }
 }
 
@@ -346,13 +334,14 @@ static void check_texts(struct check *c, const struct start_args *args)
         wrong(c, "workspace", NULL, "value_error", "Value error, a path has no NUL");
 }
 
-static void start_check(struct check *c, const struct start_args *args, struct policy *policy,
-                        struct buf *message)
+static void start_check(struct check *c, const struct start_args *args, const struct json_value *request,
+                        struct policy *policy, struct buf *message)
 {
     struct json_path path = {.parent = &c->body, .name = STR("security_analyzer")};
-    check_who(c, args);
+    check_who(c, args, request);
     if (args->secrets_encrypted)
-        wrong(c, "secrets_encrypted", NULL, "value_error", "Value error, this server hands out no encrypted secrets");
+        wrong(c, "secrets_encrypted", NULL, "value_error",
+              "Value error, this server hands out no encrypted secrets");
     check_texts(c, args);
     check_list(c, "client_tools", args->client_tools, JSON_OBJECT, "model_attributes_type",
                "Input should be an object");
@@ -408,7 +397,8 @@ static void start_conversation(struct request *r, const void *argsp)
     struct check check = {.problems = &problems, .body = {.name = STR("body")}, .ok = true};
     struct policy policy = {.kind = POLICY_NEVER};
     autobuf message = {0};
-    start_check(&check, args, &policy, &message);
+    const struct json_value *request = request_json(r);
+    start_check(&check, args, request, &policy, &message);
     if (!check.ok) {
         request_reply_problems(r, &problems);
         return;
@@ -416,13 +406,14 @@ static void start_conversation(struct request *r, const void *argsp)
     if (!parent_exists(r, args))
         return;
     autojson message_doc = args->initial_message ? json_parse_trusted(buf_str(&message), NULL) : NULL;
-    autojson agent_doc = agent_make(args);
+    const struct json_value *agent = args->agent_checked ? json_get(request, "agent") : NULL;
+    autojson agent_doc = agent_make(args, agent, agent ? NULL : json_get(request, "agent_settings"));
     autobuf working_dir = {0};
     path_join(&working_dir, app_of(r)->config.working_dir, args->workspace->working_dir);
     conversations_create(conversations_of(r),
                          &(struct conversation_request){
                              .id = args->conversation_id,
-                             .agent = agent_doc ? json_root(agent_doc) : args->agent,
+                             .agent = agent_doc ? json_root(agent_doc) : agent,
                              .working_dir = buf_str(&working_dir),
                              .worktree = args->worktree,
                              .policy = policy,

@@ -10,7 +10,8 @@ struct start_additions {
 };
 struct start_args {
     const struct start_workspace *workspace;
-    const struct json_value *agent, *agent_settings;
+    const void *agent_checked,
+        *settings_checked; /* not NULL when they were given; start_agent has the JSON */
     struct uuid agent_profile_id, conversation_id, parent;
     bool has_profile, has_parent;
     bool worktree, stuck_detection, secrets_encrypted, autotitle;
@@ -27,6 +28,10 @@ bool secrets_check(const struct json_value *secrets, const struct json_path *bod
                    struct json_problems *problems);
 bool analyzer_check(const struct json_value *v, const struct json_path *path, struct json_problems *problems);
 
+/* agent_schema.c */
+extern const struct json_schema llm_schema, agent_schema, settings_schema;
+
 /* settings.c: the agent that `agent_settings` and `agent_launch_additions` ask for, as a document of its own; NULL when
- * `args->agent` is to be taken as it stands. */
-struct json_doc *agent_make(const struct start_args *args);
+ * `agent` is to be taken as it stands. Either of `agent` and `settings` is NULL. */
+struct json_doc *agent_make(const struct start_args *args, const struct json_value *agent,
+                            const struct json_value *settings);

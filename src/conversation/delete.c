@@ -1,0 +1,88 @@
+/* delete: the row first; only when it is gone do sockets, hand and memory follow. */
+#include "conversation/internal.h"
+
+struct deletion {
+    struct conversations *s;
+    struct conversation *c; /* a reference, or NULL: it cannot be opened */
+    struct uuid id;
+    conversation_done done;
+    void *arg;
+};
+
+static void deletion_end(struct deletion *d, const struct err *e)
+{
+    d->done(d->arg, e);
+    conversation_unref(d->c);
+    free(d);
+}
+
+static void deleted_sockets(void *arg)
+{
+    struct conversation *c = arg;
+    subscriptions_close_all(c, 4004, "Conversation not found");
+    conversation_unref(c);
+}
+
+/* The row is gone, or the store has refused and everything stays as it was. */
+static void deletion_stored(void *arg, const struct err *e)
+{
+    struct deletion *d = arg;
+    struct conversation *c = d->c;
+    if (c && e) {
+        WITH_LOCK(&c->lock)
+        c->deleted = false;
+        conversation_mend(c);
+    } else if (c) {
+        c->token = 0; /* nothing is left to release */
+        conversations_drop(c);
+        hand_end(d->s->config.hands, &c->id);
+        loop_call(d->s->config.loop, deleted_sockets, conversation_ref(c));
+    }
+    deletion_end(d, e);
+}
+
+/* One that cannot be opened (damaged, owned elsewhere) can still be deleted. */
+static void delete_unopened(void *arg)
+{
+    struct deletion *d = arg;
+    int64_t number;
+    autoerr e = NULL;
+    if (conversations_number(d->s, &d->id, &number, &e))
+        store_delete(d->s->config.store, number, deletion_stored, d);
+    else
+        deletion_end(d, e);
+}
+
+static void delete_opened(void *arg, struct conversation *c, const struct err *e)
+{
+    struct deletion *d = arg;
+    bool twice = false;
+    d->c = c;
+    if (!c && e->kind == ERR_NOT_FOUND) {
+        deletion_end(d, e);
+    } else if (!c) {
+        pool_submit_always(d->s->config.pool, delete_unopened, d);
+    } else {
+        WITH_LOCK(&c->lock)
+        {
+            twice = c->deleted;
+            c->deleted = true;
+            if (c->run)
+                run_interrupt(c->run);
+        }
+        autoerr gone = NULL;
+        if (twice) {
+            err_set(&gone, ERR_NOT_FOUND, "the conversation is being deleted");
+            deletion_end(d, gone);
+        } else {
+            store_delete(d->s->config.store, c->number, deletion_stored, d);
+        }
+    }
+}
+
+void conversations_delete(struct conversations *s, const struct uuid *id, conversation_done done, void *arg)
+{
+    struct deletion *d = xcalloc(1, sizeof(*d));
+    *d = (struct deletion){.s = s, .id = *id, .done = done, .arg = arg};
+    conversations_open(s, id, delete_opened, d);
+}

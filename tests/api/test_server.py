@@ -1,0 +1,91 @@
+"""The server itself: probes, facts, documentation, and what is no route."""
+
+import httpx
+
+
+def test_probes(server):
+    assert server.http.get("/alive").json() == {"status": "ok"}
+    assert server.http.get("/health").json() == {"status": "ok"}
+    assert server.http.get("/ready").json() == {"status": "ready"}
+    assert server.http.head("/alive").status_code == 200
+
+
+def test_server_info(server):
+    info = server.http.get("/server_info").json()
+    assert info["title"] == "OpenHands Agent Server"
+    assert "terminal" in info["usable_tools"] and "file_editor" in info["usable_tools"]
+    assert info["uptime"] >= 0 and info["idle_time"] >= 0
+    assert info["docs"] == "/docs" and info["redoc"] == "/redoc"
+    # Clients compare the version before they use a feature.
+    assert [int(part) for part in info["version"].split(".")] >= [1, 31, 0]
+    assert server.http.get("/").json()["title"] == info["title"]
+
+
+def test_docs_pages_name_the_routes(server):
+    for path in ("/docs", "/redoc"):
+        page = server.http.get(path)
+        assert page.headers["content-type"].startswith("text/html")
+        assert "OpenHands Agent Server" in page.text
+        assert "/api/conversations/{conversation_id}/run" in page.text
+
+
+def test_openapi_describes_every_route(server):
+    document = server.http.get("/openapi.json").json()
+    assert document["openapi"].startswith("3.1")
+    assert document["info"]["title"] == "OpenHands Agent Server"
+    paths = document["paths"]
+    expected = {
+        "/api/conversations": {"get", "post"},
+        "/api/conversations/search": {"get"},
+        "/api/conversations/count": {"get"},
+        "/api/conversations/{conversation_id}": {"get", "patch", "delete"},
+        "/api/conversations/{conversation_id}/run": {"post"},
+        "/api/conversations/{conversation_id}/pause": {"post"},
+        "/api/conversations/{conversation_id}/interrupt": {"post"},
+        "/api/conversations/{conversation_id}/secrets": {"post"},
+        "/api/conversations/{conversation_id}/confirmation_policy": {"post"},
+        "/api/conversations/{conversation_id}/agent_final_response": {"get"},
+        "/api/conversations/{conversation_id}/events": {"get", "post"},
+        "/api/conversations/{conversation_id}/events/search": {"get"},
+        "/api/conversations/{conversation_id}/events/count": {"get"},
+        "/api/conversations/{conversation_id}/events/{event_id}": {"get"},
+        "/api/conversations/{conversation_id}/events/respond_to_confirmation": {"post"},
+        "/api/tools/": {"get"},
+        "/alive": {"get"},
+        "/server_info": {"get"},
+    }
+    for path, methods in expected.items():
+        assert methods <= set(paths[path]), path
+    names = [operation["operationId"] for path in paths.values() for operation in path.values()]
+    assert len(names) == len(set(names))
+    assert "start_conversation_api_conversations_post" in names
+    # Every reference leads somewhere.
+    schemas = document["components"]["schemas"]
+
+    def references(value):
+        if isinstance(value, dict):
+            if "$ref" in value:
+                yield value["$ref"]
+            for item in value.values():
+                yield from references(item)
+        elif isinstance(value, list):
+            for item in value:
+                yield from references(item)
+
+    for reference in references(document):
+        assert reference.removeprefix("#/components/schemas/") in schemas, reference
+
+
+def test_tools(server):
+    assert {"terminal", "file_editor"} <= set(server.http.get("/api/tools/").json())
+    redirect = server.http.get("/api/tools")
+    assert redirect.status_code == 307
+    assert httpx.URL(redirect.headers["location"]).path == "/api/tools/"
+
+
+def test_what_is_no_route(server):
+    missing = server.http.get("/api/nothing")
+    assert (missing.status_code, missing.json()) == (404, {"detail": "Not Found"})
+    wrong = server.http.put("/api/conversations/search")
+    assert (wrong.status_code, wrong.json()) == (405, {"detail": "Method Not Allowed"})
+    assert "GET" in wrong.headers["allow"]
