@@ -103,17 +103,35 @@ static struct conversation *run_take(struct run *r)
 static void conversation_commit(struct run *r, struct conversation *c)
 {
     bool action = c->seq % 2 == 0;
-    c->event = (struct store_event){.id = uuid_random(), .kind = action ? 2 : 3, .source = action ? 1 : 2,
-                                    .time_us = clock_wall_us(), .on_branch = true, .json = r->json};
-    c->usage = (struct store_usage){.usage_id = STR("agent"), .model = STR("model"), .response_id = STR("resp-0123456789"),
-                                    .cost = 0.001, .seconds = 1, .prompt = 1000, .completion = 100,
+    c->event = (struct store_event){.id = uuid_random(),
+                                    .kind = action ? 2 : 3,
+                                    .source = action ? 1 : 2,
+                                    .time_us = clock_wall_us(),
+                                    .on_branch = true,
+                                    .json = r->json};
+    c->usage = (struct store_usage){.usage_id = STR("agent"),
+                                    .model = STR("model"),
+                                    .response_id = STR("resp-0123456789"),
+                                    .cost = 0.001,
+                                    .seconds = 1,
+                                    .prompt = 1000,
+                                    .completion = 100,
                                     .time_us = c->event.time_us};
     c->commit = (struct store_commit){
-        .number = c->number, .token = c->token, .commit_id = (uint64_t)c->seq << 20 | (uint64_t)c->number,
-        .expected_seq = c->seq, .events = &c->event, .event_count = 1,
-        .delta = {.set = STORE_SET_LEAF | STORE_TOUCH | STORE_SET_STATE, .leaf_seq = c->seq,
-                  .updated_us = c->event.time_us, .state = {r->state, sizeof(r->state)}},
-        .usage = &c->usage, .usage_count = action, .done = committed, .arg = c,
+        .number = c->number,
+        .token = c->token,
+        .commit_id = (uint64_t)c->seq << 20 | (uint64_t)c->number,
+        .expected_seq = c->seq,
+        .events = &c->event,
+        .event_count = 1,
+        .delta = {.set = STORE_SET_LEAF | STORE_TOUCH | STORE_SET_STATE,
+                  .leaf_seq = c->seq,
+                  .updated_us = c->event.time_us,
+                  .state = {r->state, sizeof(r->state)}},
+        .usage = &c->usage,
+        .usage_count = action,
+        .done = committed,
+        .arg = c,
     };
     autoerr e = NULL;
     c->submitted_ns = clock_mono_ns();
@@ -167,15 +185,18 @@ static const char *file_system(const char *dir)
 static void run_report(const char *dir, const struct run *r, const struct store_stats *before,
                        const struct store_stats *after, double seconds, size_t conversations)
 {
-    double groups = (double)(after->groups - before->groups), commits = (double)(after->commits - before->commits);
+    double groups = (double)(after->groups - before->groups),
+           commits = (double)(after->commits - before->commits);
     double steps = commits / 2;
-    printf("{\"bench\":\"store\",\"fs\":\"%s\",\"fdatasync_p50_us\":%.0f,\"conversations\":%zu,\"seconds\":%.2f,"
-           "\"groups_per_s\":%.0f,\"commits_per_s\":%.0f,\"steps_per_s\":%.0f,\"commits_per_group\":%.1f,"
-           "\"writer_cpu_us_per_step\":%.1f,\"writer_cpu\":%.2f,\"commit_wait_mean_ms\":%.2f,\"commit_wait_max_ms\":%.2f}\n",
-           file_system(dir), (double)sync_p50_ns(dir) / 1e3, conversations, seconds, groups / seconds, commits / seconds,
-           steps / seconds, commits / groups, (double)(after->writer_cpu_ns - before->writer_cpu_ns) / 1e3 / steps,
-           (double)(after->writer_cpu_ns - before->writer_cpu_ns) / 1e9 / seconds,
-           (double)r->wait_ns / 1e6 / (double)r->commits, (double)r->wait_max_ns / 1e6);
+    printf(
+        "{\"bench\":\"store\",\"fs\":\"%s\",\"fdatasync_p50_us\":%.0f,\"conversations\":%zu,\"seconds\":%.2f,"
+        "\"groups_per_s\":%.0f,\"commits_per_s\":%.0f,\"steps_per_s\":%.0f,\"commits_per_group\":%.1f,"
+        "\"writer_cpu_us_per_step\":%.1f,\"writer_cpu\":%.2f,\"commit_wait_mean_ms\":%.2f,\"commit_wait_max_ms\":%.2f}\n",
+        file_system(dir), (double)sync_p50_ns(dir) / 1e3, conversations, seconds, groups / seconds,
+        commits / seconds, steps / seconds, commits / groups,
+        (double)(after->writer_cpu_ns - before->writer_cpu_ns) / 1e3 / steps,
+        (double)(after->writer_cpu_ns - before->writer_cpu_ns) / 1e9 / seconds,
+        (double)r->wait_ns / 1e6 / (double)r->commits, (double)r->wait_max_ns / 1e6);
 }
 
 static void bench(const char *dir, double seconds, size_t conversations)
@@ -198,7 +219,8 @@ static void bench(const char *dir, double seconds, size_t conversations)
     struct conversation *all = xcalloc(conversations, sizeof(*all));
     for (size_t i = 0; i < conversations; i++) {
         all[i].run = &r;
-        struct store_create create = {.id = uuid_random(), .state = {r.state, sizeof(r.state)}, .config = STR("{}")};
+        struct store_create create = {
+            .id = uuid_random(), .state = {r.state, sizeof(r.state)}, .config = STR("{}")};
         store_create(r.store, &create, created, &all[i]);
     }
     for (size_t i = 0; i < conversations; i++)

@@ -150,6 +150,7 @@ static void cancel_step(void *arg)
     if (!t->call)
         return;
     if (++t->cancel_stage == 1) {
+        shell_flush_input(&t->shell); /* of a Ctrl-C that was no more than a byte to the program */
         shell_signal(&t->shell, SIGINT);
         terminal_repair(t);
     } else if (t->cancel_stage < CANCEL_STEPS) {

@@ -52,7 +52,7 @@ struct terminal {
     bool started, continued, reset, cancelled;
     bool restart; /* its command waits for the end of the last shell */
     uint64_t soft_ms;
-    unsigned cancel_stage;
+    unsigned cancel_stage, retries;
     uint64_t soft_timer, hard_timer, cancel_timer;
     uint64_t start_timer, lost_timer, repair_timer, leave_timer;
     struct call *closer; /* an OP_TERMINAL_CLOSE that waits for the tree's end */

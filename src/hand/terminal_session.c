@@ -138,14 +138,27 @@ static void complete(struct terminal *t)
     t->unseen = UNSEEN_COMPLETED; /* terminal_read tells it when it has read on */
 }
 
+/* A prompt came, but no start mark behind it. It was the prompt of something else, and the mark is still to come; or the
+ * shell read the trigger behind left-over bytes and did not know it, and it is typed again; or it cannot read its script. */
 static void on_lost(void *arg)
 {
     struct terminal *t = arg;
     t->lost_timer = 0;
+    terminal_read(t);
     if (t->state != TERM_STARTING)
         return;
-    complete(t);
-    terminal_completed(t);
+    if (t->retries == LOST_RETRIES) {
+        complete(t);
+        terminal_completed(t);
+        return;
+    }
+    t->lost_timer = hand_timer(t->hand, LOST_MS, on_lost, t);
+    if (shell_waits_for_line(&t->shell)) {
+        t->retries++;
+        screen_drop(t->screen); /* its complaint */
+        shell_settle(&t->shell);
+        terminal_type(t, shell_trigger(&t->shell));
+    }
 }
 
 static void on_end_mark(struct terminal *t, struct str body)
@@ -249,13 +262,11 @@ void terminal_repair_later(struct terminal *t)
 
 void terminal_repair(struct terminal *t)
 {
-    struct str trigger;
     terminal_read(t);
-    if (t->state != TERM_RUNNING || !shell_in_foreground(&t->shell) || !shell_is_asleep(&t->shell) ||
-        !shell_load_repair(&t->shell, &trigger, NULL))
+    if (t->state != TERM_RUNNING || !shell_waits_for_line(&t->shell) || !shell_load_repair(&t->shell, NULL))
         return;
     shell_settle(&t->shell);
-    terminal_type(t, trigger);
+    terminal_type(t, shell_trigger(&t->shell));
 }
 
 static void on_terminal(void *arg, short revents)
@@ -352,9 +363,8 @@ bool terminal_open(struct terminal *t, struct str cwd, unsigned columns, unsigne
 
 bool terminal_run(struct terminal *t, struct str command, struct str fields, struct err **e)
 {
-    struct str trigger;
     struct shell_command c = {.text = command, .fields = fields, .status = t->exit_code, .first = t->fresh};
-    if (!shell_load(&t->shell, &c, &trigger, e))
+    if (!shell_load(&t->shell, &c, e))
         return false;
     if (!t->fresh)
         shell_settle(&t->shell);
@@ -364,7 +374,8 @@ bool terminal_run(struct terminal *t, struct str command, struct str fields, str
     t->unseen = UNSEEN_NOTHING;
     t->exit_code = -1;
     t->state = TERM_STARTING;
-    terminal_type(t, trigger);
+    t->retries = 0;
+    terminal_type(t, shell_trigger(&t->shell));
     return true;
 }
 

@@ -121,6 +121,7 @@ static bool find_program(struct shell *s, char *const *env, struct buf *out, str
         }
     if (environment_program(env, "bash", out))
         return true;
+    buf_clear(out); /* it holds the last place that was looked at */
     s->plain = true;
     if (access("/bin/sh", X_OK) == 0) {
         buf_add_cstr(out, "/bin/sh");
@@ -302,7 +303,7 @@ static void add_tail(const struct shell *s, struct buf *out)
     add_words(s, out, words_of(s)->tail);
 }
 
-bool shell_load(struct shell *s, const struct shell_command *c, struct str *trigger, struct err **e)
+bool shell_load(struct shell *s, const struct shell_command *c, struct err **e)
 {
     const struct words *w = words_of(s);
     autobuf script = {0};
@@ -312,16 +313,19 @@ bool shell_load(struct shell *s, const struct shell_command *c, struct str *trig
     add_exports(&script, c->fields);
     add_command(s, &script, c);
     add_tail(s, &script);
-    *trigger = str_from(w->trigger);
     return file_fill(s->control, buf_str(&script), e);
 }
 
-bool shell_load_repair(struct shell *s, struct str *trigger, struct err **e)
+bool shell_load_repair(struct shell *s, struct err **e)
 {
     autobuf script = {0};
     add_tail(s, &script);
-    *trigger = str_from(words_of(s)->trigger);
     return file_fill(s->control, buf_str(&script), e);
+}
+
+struct str shell_trigger(const struct shell *s)
+{
+    return str_from(words_of(s)->trigger);
 }
 
 void shell_forget(struct shell *s)
@@ -330,7 +334,7 @@ void shell_forget(struct shell *s)
 }
 
 /* What was written to the terminal lies in two places: on its way, and in the line discipline. */
-static void flush_input(const struct shell *s)
+void shell_flush_input(const struct shell *s)
 {
     ioctl(s->master, TCFLSH, TCOFLUSH);
     ioctl(s->slave, TCFLSH, TCIFLUSH);
@@ -340,13 +344,13 @@ void shell_before_interrupt(const struct shell *s)
 {
     struct termios now = {0};
     if (tcgetattr(s->slave, &now) == 0 && (now.c_lflag & ISIG))
-        flush_input(s);
+        shell_flush_input(s);
 }
 
 void shell_settle(struct shell *s)
 {
     struct termios now = {0}, wanted;
-    flush_input(s);
+    shell_flush_input(s);
     if (tcgetattr(s->slave, &now) < 0)
         return;
     wanted = now;
@@ -428,7 +432,7 @@ bool shell_is_gone(const struct shell *s)
     return ioctl(s->master, TIOCGPGRP, &group) == 0 && group == 0;
 }
 
-bool shell_is_asleep(const struct shell *s)
+static bool shell_is_asleep(const struct shell *s)
 {
     char path[64], line[512];
     snprintf(path, sizeof(path), "/proc/%d/stat", (int)s->pid);
@@ -436,6 +440,13 @@ bool shell_is_asleep(const struct shell *s)
     ssize_t n = fd >= 0 ? read(fd, line, sizeof(line)) : -1;
     ssize_t name = n > 0 ? str_rfind_char(str_make(line, (size_t)n), ')') : -1;
     return name >= 0 && name + 2 < n && line[name + 2] == 'S';
+}
+
+bool shell_waits_for_line(const struct shell *s)
+{
+    int typed = 0;
+    return shell_in_foreground(s) && ioctl(s->slave, FIONREAD, &typed) == 0 && typed == 0 &&
+           shell_is_asleep(s);
 }
 
 bool shell_line_too_long(const struct shell *s, struct str text)

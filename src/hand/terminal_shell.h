@@ -44,13 +44,15 @@ struct shell_command {
     int status;        /* what `$?` was after the last command */
     bool first;        /* of this shell */
 };
-/* Puts a command into the file. Returns the trigger, which must then be typed. */
-bool shell_load(struct shell *s, const struct shell_command *c, struct str *trigger, struct err **e);
+/* Puts a command into the file; then the trigger must be typed. */
+bool shell_load(struct shell *s, const struct shell_command *c, struct err **e);
 /* The same with nothing but the repair of the prompt. */
-bool shell_load_repair(struct shell *s, struct str *trigger, struct err **e);
+bool shell_load_repair(struct shell *s, struct err **e);
+struct str shell_trigger(const struct shell *s);
 void shell_forget(struct shell *s); /* empties the file */
 /* Throws away what was typed and not read, and gives the terminal its ordinary modes. For an idle shell. */
 void shell_settle(struct shell *s);
+void shell_flush_input(const struct shell *s);
 /* Ctrl-C flushes what was typed, but would itself wait behind it while nobody reads. */
 void shell_before_interrupt(const struct shell *s);
 /* Removes what `set -x`, `set -v` and the terminal's echo made visible of the above. */
@@ -60,7 +62,8 @@ void shell_clean_after(const struct shell *s,
 
 bool shell_in_foreground(const struct shell *s); /* nothing else is */
 bool shell_is_gone(const struct shell *s);
-bool shell_is_asleep(const struct shell *s);
+/* As far as can be seen from outside: it is in the foreground, asleep, and has read what was typed. */
+bool shell_waits_for_line(const struct shell *s);
 /* Is a line longer than the terminal takes in its present mode? */
 bool shell_line_too_long(const struct shell *s, struct str text);
 bool shell_write_sync(const struct shell *s); /* the terminal's own output: a MARK_SYNC */

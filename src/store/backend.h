@@ -13,11 +13,13 @@ struct store_backend {
     void (*close)(struct store *s);
     void (*create)(struct store *s, const struct store_create *c,
                    void (*done)(void *arg, int64_t number, const struct err *e), void *arg);
-    bool (*get)(struct store *s, const struct uuid *id, struct arena *arena, struct store_row *row, struct err **e);
-    bool (*list)(struct store *s, const struct store_list *query, struct arena *arena, struct store_row **rows,
-                 size_t *n, struct uuid *next, bool *more, struct err **e);
+    bool (*get)(struct store *s, const struct uuid *id, struct arena *arena, struct store_row *row,
+                struct err **e);
+    bool (*list)(struct store *s, const struct store_list *query, struct arena *arena,
+                 struct store_row **rows, size_t *n, struct uuid *next, bool *more, struct err **e);
     bool (*count)(struct store *s, enum store_kind kind, int status, int64_t *count, struct err **e);
-    bool (*ids_with_status)(struct store *s, int status, struct uuid *ids, size_t max, size_t *n, struct err **e);
+    bool (*ids_with_status)(struct store *s, int status, struct uuid *ids, size_t max, size_t *n,
+                            struct err **e);
     void (*claim)(struct store *s, int64_t number, struct str owner,
                   void (*done)(void *arg, uint64_t token, const struct err *e), void *arg);
     void (*renew)(struct store *s, struct str owner);
@@ -25,20 +27,21 @@ struct store_backend {
     bool (*commit)(struct store *s, struct store_commit *c, struct err **e);
     bool (*read)(struct store *s, int64_t number, uint32_t from, uint32_t to, size_t max, bool whole,
                  struct arena *arena, struct store_item **items, size_t *n, struct err **e);
-    bool (*read_branch)(struct store *s, int64_t number, uint32_t branch, uint32_t from, uint32_t to, size_t max,
-                        struct arena *arena, struct store_item **items, size_t *n, struct err **e);
-    bool (*branches)(struct store *s, int64_t number, struct arena *arena, struct store_branch **branches, size_t *n,
-                     struct err **e);
+    bool (*read_branch)(struct store *s, int64_t number, uint32_t branch, uint32_t from, uint32_t to,
+                        size_t max, struct arena *arena, struct store_item **items, size_t *n,
+                        struct err **e);
+    bool (*branches)(struct store *s, int64_t number, struct arena *arena, struct store_branch **branches,
+                     size_t *n, struct err **e);
     bool (*search)(struct store *s, int64_t number, const struct store_filter *filter, struct arena *arena,
                    struct store_item **items, size_t *n, int64_t *next_seq, struct err **e);
     bool (*count_events)(struct store *s, int64_t number, const struct store_filter *filter, int64_t *count,
                          struct err **e);
     bool (*find)(struct store *s, int64_t number, const struct uuid *id, bool whole, struct arena *arena,
                  struct store_item *item, struct err **e);
-    bool (*usage_sums)(struct store *s, int64_t number, struct arena *arena, struct store_usage_sum **sums, size_t *n,
-                       struct err **e);
-    bool (*usage_read)(struct store *s, int64_t number, size_t max, struct arena *arena, struct store_usage **calls,
+    bool (*usage_sums)(struct store *s, int64_t number, struct arena *arena, struct store_usage_sum **sums,
                        size_t *n, struct err **e);
+    bool (*usage_read)(struct store *s, int64_t number, size_t max, struct arena *arena,
+                       struct store_usage **calls, size_t *n, struct err **e);
     void (*delete)(struct store *s, int64_t number, void (*done)(void *arg, const struct err *e), void *arg);
     void (*copy)(struct store *s, int64_t from, uint32_t to, const struct store_create *into,
                  void (*done)(void *arg, int64_t number, const struct err *e), void *arg);
@@ -47,8 +50,8 @@ struct store_backend {
     bool (*blob_get)(struct store *s, int64_t number, const struct uuid *id, struct buf *out, struct err **e);
     void (*doc_put)(struct store *s, struct str space, struct str key, struct str value,
                     void (*done)(void *arg, const struct err *e), void *arg);
-    void (*doc_delete)(struct store *s, struct str space, struct str key, void (*done)(void *arg, const struct err *e),
-                       void *arg);
+    void (*doc_delete)(struct store *s, struct str space, struct str key,
+                       void (*done)(void *arg, const struct err *e), void *arg);
     bool (*doc_get)(struct store *s, struct str space, struct str key, struct buf *out, struct err **e);
     bool (*doc_keys)(struct store *s, struct str space, struct arena *arena, struct str **keys, size_t *n,
                      struct err **e);

@@ -7,12 +7,12 @@
 #include <openssl/hmac.h>
 #include <openssl/sha.h>
 
-#define VERSION      0x80
-#define HEAD_BYTES   (1 + 8 + FERNET_IV_BYTES)
-#define BLOCK_BYTES  16
-#define TOKEN_LEAST  (HEAD_BYTES + BLOCK_BYTES + SHA256_DIGEST_LENGTH)
-#define SIGNING_KEY  16 /* bytes; the encryption key is behind it */
-#define VALUE_MAX    (INT_MAX / 4) /* far beyond any document; keeps the int lengths of the library in range */
+#define VERSION 0x80
+#define HEAD_BYTES (1 + 8 + FERNET_IV_BYTES)
+#define BLOCK_BYTES 16
+#define TOKEN_LEAST (HEAD_BYTES + BLOCK_BYTES + SHA256_DIGEST_LENGTH)
+#define SIGNING_KEY 16          /* bytes; the encryption key is behind it */
+#define VALUE_MAX (INT_MAX / 4) /* far beyond any document; keeps the int lengths of the library in range */
 
 static void cipher_cleanup(EVP_CIPHER_CTX **c)
 {
@@ -39,14 +39,15 @@ void fernet_key(struct str secret, uint8_t key[FERNET_KEY_BYTES])
     must(EVP_Digest(secret.p ? secret.p : "", secret.n, key, NULL, EVP_sha256(), NULL) == 1);
 }
 
-static void token_sign(const uint8_t key[FERNET_KEY_BYTES], struct str data, uint8_t mac[SHA256_DIGEST_LENGTH])
+static void token_sign(const uint8_t key[FERNET_KEY_BYTES], struct str data,
+                       uint8_t mac[SHA256_DIGEST_LENGTH])
 {
     unsigned n = SHA256_DIGEST_LENGTH;
     must(HMAC(EVP_sha256(), key, SIGNING_KEY, (const uint8_t *)data.p, data.n, mac, &n) != NULL);
 }
 
-void fernet_seal(const uint8_t key[FERNET_KEY_BYTES], uint64_t time_s, const uint8_t iv[FERNET_IV_BYTES], struct str value,
-                 struct buf *token)
+void fernet_seal(const uint8_t key[FERNET_KEY_BYTES], uint64_t time_s, const uint8_t iv[FERNET_IV_BYTES],
+                 struct str value, struct buf *token)
 {
     crypto_init();
     must(value.n <= VALUE_MAX);
@@ -59,7 +60,8 @@ void fernet_seal(const uint8_t key[FERNET_KEY_BYTES], uint64_t time_s, const uin
     autocipher cipher = EVP_CIPHER_CTX_new();
     int n = 0, last = 0;
     must(cipher && EVP_EncryptInit_ex(cipher, EVP_aes_128_cbc(), NULL, key + SIGNING_KEY, iv) == 1 &&
-         EVP_EncryptUpdate(cipher, p + HEAD_BYTES, &n, (const uint8_t *)(value.p ? value.p : ""), (int)value.n) == 1 &&
+         EVP_EncryptUpdate(cipher, p + HEAD_BYTES, &n, (const uint8_t *)(value.p ? value.p : ""),
+                           (int)value.n) == 1 &&
          EVP_EncryptFinal_ex(cipher, p + HEAD_BYTES + n, &last) == 1);
     raw.n = (size_t)(HEAD_BYTES + n + last);
     token_sign(key, buf_str(&raw), p + raw.n);
@@ -71,7 +73,8 @@ bool fernet_open(const uint8_t key[FERNET_KEY_BYTES], struct str token, struct b
 {
     crypto_init();
     autobuf raw = {0};
-    if (token.n > VALUE_MAX || !base64_decode(&raw, token) || raw.n < TOKEN_LEAST || (uint8_t)raw.p[0] != VERSION)
+    if (token.n > VALUE_MAX || !base64_decode(&raw, token) || raw.n < TOKEN_LEAST ||
+        (uint8_t)raw.p[0] != VERSION)
         return false;
     const uint8_t *p = (const uint8_t *)raw.p;
     size_t n = raw.n - SHA256_DIGEST_LENGTH;

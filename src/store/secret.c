@@ -8,7 +8,7 @@
 #include "store/fernet.h"
 #include <sys/stat.h>
 
-#define KEY_FILE_MAX    4096
+#define KEY_FILE_MAX 4096
 #define GENERATED_BYTES 32
 /* Version byte and the zero upper bytes of the time give every token these letters until the year 2106. */
 #define TOKEN_START STR("gAAAA")
@@ -67,7 +67,9 @@ static bool key_file_make(struct secrets *s, const char *path, struct err **e)
     explicit_bzero(raw, sizeof(raw));
     explicit_bzero(text.p, text.n);
     if (ok)
-        log_warn("no secret_key is configured: secrets are stored under a key made in %s; keep that file with the data", path);
+        log_warn(
+            "no secret_key is configured: secrets are stored under a key made in %s; keep that file with the data",
+            path);
     return ok;
 }
 

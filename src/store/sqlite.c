@@ -11,7 +11,7 @@
 
 /* Page caches: the writer's holds the tails of the conversations that run. It fills only with use. */
 #define WRITER_CACHE_KB 4096
-#define JOB_OVERHEAD    256 /* counted for each waiting job beside its texts */
+#define JOB_OVERHEAD 256     /* counted for each waiting job beside its texts */
 #define DIRECTORIES_SYNCED 8 /* levels up from a new data directory */
 
 /* ---- tasks ---- */
@@ -98,7 +98,8 @@ static size_t commit_bytes(const struct store_commit *c)
     size_t n = JOB_OVERHEAD + c->delta.state.n + c->delta.config.n + c->delta.title.n;
     for (size_t i = 0; i < c->event_count; i++) {
         const struct store_event *event = &c->events[i];
-        n += JOB_OVERHEAD + event->json->n + bytes_str(event->reduced).n + event->search_text.n + event->side.n;
+        n += JOB_OVERHEAD + event->json->n + bytes_str(event->reduced).n + event->search_text.n +
+             event->side.n;
     }
     return n + c->usage_count * JOB_OVERHEAD;
 }
@@ -113,13 +114,19 @@ static bool sqlite_commit(struct store *store, struct store_commit *c, struct er
     return true;
 }
 
-static struct task *task_from_create(const struct store_create *c, void (*done)(void *, int64_t, const struct err *),
-                                     void *arg)
+static struct task *task_from_create(const struct store_create *c,
+                                     void (*done)(void *, int64_t, const struct err *), void *arg)
 {
     struct task *t = xcalloc(1, sizeof(*t));
-    *t = (struct task){.id = c->id, .kind = c->kind, .status = c->status, .created_us = c->created_us,
-                       .state = c->state.p ? c->state : STR(""), .config = c->config.p ? c->config : STR(""),
-                       .title = c->title, .done_number = done, .arg = arg};
+    *t = (struct task){.id = c->id,
+                       .kind = c->kind,
+                       .status = c->status,
+                       .created_us = c->created_us,
+                       .state = c->state.p ? c->state : STR(""),
+                       .config = c->config.p ? c->config : STR(""),
+                       .title = c->title,
+                       .done_number = done,
+                       .arg = arg};
     task_keep(t, (struct str *const[]){&t->state, &t->config, &t->title}, 3);
     return t;
 }
@@ -127,7 +134,8 @@ static struct task *task_from_create(const struct store_create *c, void (*done)(
 static void sqlite_create(struct store *store, const struct store_create *c,
                           void (*done)(void *arg, int64_t number, const struct err *e), void *arg)
 {
-    queue_add_task(sqlite_of(store), JOB_CREATE, task_from_create(c, done, arg), c->state.n + c->config.n + c->title.n);
+    queue_add_task(sqlite_of(store), JOB_CREATE, task_from_create(c, done, arg),
+                   c->state.n + c->config.n + c->title.n);
 }
 
 /* Owners are few and live in this process, so a keyed hash of the name stands for the name; 0 means nobody. */
@@ -162,7 +170,8 @@ static void sqlite_release(struct store *store, int64_t number, uint64_t token)
     queue_add_task(sqlite_of(store), JOB_RELEASE, t, 0);
 }
 
-static void sqlite_delete(struct store *store, int64_t number, void (*done)(void *arg, const struct err *e), void *arg)
+static void sqlite_delete(struct store *store, int64_t number, void (*done)(void *arg, const struct err *e),
+                          void *arg)
 {
     struct task *t = xcalloc(1, sizeof(*t));
     *t = (struct task){.number = number, .done = done, .arg = arg};
@@ -190,8 +199,11 @@ static void sqlite_doc_put(struct store *store, struct str space, struct str key
                            void (*done)(void *arg, const struct err *e), void *arg)
 {
     struct task *t = xcalloc(1, sizeof(*t));
-    *t = (struct task){.space = space.p ? space : STR(""), .key = key.p ? key : STR(""),
-                       .state = value.p ? value : STR(""), .done = done, .arg = arg};
+    *t = (struct task){.space = space.p ? space : STR(""),
+                       .key = key.p ? key : STR(""),
+                       .state = value.p ? value : STR(""),
+                       .done = done,
+                       .arg = arg};
     task_keep(t, (struct str *const[]){&t->space, &t->key, &t->state}, 3);
     queue_add_task(sqlite_of(store), JOB_DOC_PUT, t, value.n);
 }
@@ -200,14 +212,16 @@ static void sqlite_doc_delete(struct store *store, struct str space, struct str 
                               void (*done)(void *arg, const struct err *e), void *arg)
 {
     struct task *t = xcalloc(1, sizeof(*t));
-    *t = (struct task){.space = space.p ? space : STR(""), .key = key.p ? key : STR(""), .done = done, .arg = arg};
+    *t = (struct task){
+        .space = space.p ? space : STR(""), .key = key.p ? key : STR(""), .done = done, .arg = arg};
     task_keep(t, (struct str *const[]){&t->space, &t->key}, 2);
     queue_add_task(sqlite_of(store), JOB_DOC_DELETE, t, 0);
 }
 
 /* ---- watch, statistics, the clock ---- */
 
-static void sqlite_watch(struct store *store, void (*fn)(void *arg, int64_t number, uint32_t next_seq), void *arg)
+static void sqlite_watch(struct store *store, void (*fn)(void *arg, int64_t number, uint32_t next_seq),
+                         void *arg)
 {
     struct sqlite_store *s = sqlite_of(store);
     WITH_LOCK(&s->lock)

@@ -29,10 +29,10 @@
 #define CHECKPOINT_BUSY 4000
 #define CHECKPOINT_IDLE 1000
 
-#define GROUP_JOBS_MAX   500               /* rows of a group, about: a job on the writer is short */
-#define GROUP_BYTES_MAX  (4 * 1024 * 1024) /* the same in bytes; a larger single job is a group of its own */
-#define READERS_MAX      4                 /* connections for reading; more readers wait for one of them */
-#define NUMBER_MAX       ((int64_t)INT32_MAX) /* conversation numbers: the upper half of a key */
+#define GROUP_JOBS_MAX 500                /* rows of a group, about: a job on the writer is short */
+#define GROUP_BYTES_MAX (4 * 1024 * 1024) /* the same in bytes; a larger single job is a group of its own */
+#define READERS_MAX 4                     /* connections for reading; more readers wait for one of them */
+#define NUMBER_MAX ((int64_t)INT32_MAX)   /* conversation numbers: the upper half of a key */
 
 /* ---- rows (sqlite_rows.c): the writer thread's own ---- */
 
@@ -107,7 +107,7 @@ struct task {
     void (*done_token)(void *arg, uint64_t token, const struct err *e);
     void (*done)(void *arg, const struct err *e);
     void *arg;
-    int64_t answer;   /* number or token */
+    int64_t answer;    /* number or token */
     struct work *work; /* made by a copy or blob, handed to the slices after the commit */
 };
 
@@ -128,7 +128,7 @@ void task_answer(struct task *t, const struct err *e); /* calls back and frees *
 /* ---- work in slices (sqlite_slices.c) ---- */
 
 enum work_kind {
-    WORK_DELETE = 1,  /* what is left of a conversation */
+    WORK_DELETE = 1, /* what is left of a conversation */
     WORK_COPY = 2,
     WORK_CONTENT = 3, /* content of blobs that nothing refers to */
     WORK_BLOB = 4,    /* in memory only; in the table it is WORK_CONTENT until it is complete */
@@ -141,7 +141,7 @@ struct work {
     int64_t number; /* conversation, or content */
     int64_t source;
     int64_t upto, at;
-    bool abandoned; /* its caller was told that it failed: to be turned into a delete */
+    bool abandoned;    /* its caller was told that it failed: to be turned into a delete */
     struct task *task; /* who is to be told; NULL after a restart */
 };
 
@@ -158,8 +158,9 @@ struct sqlite_store {
     VEC(struct job) queue;
     uint64_t serial;
     bool writer_waits, closing;
-    atomic_size_t queue_bytes;       /* waiting and being written */
-    atomic_uint_fast64_t refuse_until; /* 0: writes are accepted; else they are refused until then (monotonic ns) */
+    atomic_size_t queue_bytes; /* waiting and being written */
+    atomic_uint_fast64_t
+        refuse_until; /* 0: writes are accepted; else they are refused until then (monotonic ns) */
 
     /* the writer's own */
     pthread_t writer;
@@ -182,7 +183,8 @@ struct sqlite_store {
     pthread_cond_t readers_wake;
     struct reader *readers[READERS_MAX];
     size_t readers_free, readers_made;
-    pthread_rwlock_t gate; /* held shared by reads; exclusively to make a log that outgrew its limit start over */
+    pthread_rwlock_t
+        gate; /* held shared by reads; exclusively to make a log that outgrew its limit start over */
 };
 
 static inline struct sqlite_store *sqlite_of(struct store *s)
@@ -239,28 +241,33 @@ void reader_give(struct reader **r);
 #define autoreader __attribute__((cleanup(reader_give))) struct reader *
 void readers_close(struct sqlite_store *s);
 
-bool read_get(struct store *s, const struct uuid *id, struct arena *arena, struct store_row *row, struct err **e);
-bool read_list(struct store *s, const struct store_list *query, struct arena *arena, struct store_row **rows, size_t *n,
-               struct uuid *next, bool *more, struct err **e);
+bool read_get(struct store *s, const struct uuid *id, struct arena *arena, struct store_row *row,
+              struct err **e);
+bool read_list(struct store *s, const struct store_list *query, struct arena *arena, struct store_row **rows,
+               size_t *n, struct uuid *next, bool *more, struct err **e);
 bool read_count(struct store *s, enum store_kind kind, int status, int64_t *count, struct err **e);
-bool read_ids_with_status(struct store *s, int status, struct uuid *ids, size_t max, size_t *n, struct err **e);
-bool read_branches(struct store *s, int64_t number, struct arena *arena, struct store_branch **branches, size_t *n,
-                   struct err **e);
+bool read_ids_with_status(struct store *s, int status, struct uuid *ids, size_t max, size_t *n,
+                          struct err **e);
+bool read_branches(struct store *s, int64_t number, struct arena *arena, struct store_branch **branches,
+                   size_t *n, struct err **e);
 bool read_blob(struct store *s, int64_t number, const struct uuid *id, struct buf *out, struct err **e);
 bool read_doc(struct store *s, struct str space, struct str key, struct buf *out, struct err **e);
-bool read_doc_keys(struct store *s, struct str space, struct arena *arena, struct str **keys, size_t *n, struct err **e);
-bool read_usage_sums(struct store *s, int64_t number, struct arena *arena, struct store_usage_sum **sums, size_t *n,
-                     struct err **e);
-bool read_usage(struct store *s, int64_t number, size_t max, struct arena *arena, struct store_usage **calls, size_t *n,
-                struct err **e);
+bool read_doc_keys(struct store *s, struct str space, struct arena *arena, struct str **keys, size_t *n,
+                   struct err **e);
+bool read_usage_sums(struct store *s, int64_t number, struct arena *arena, struct store_usage_sum **sums,
+                     size_t *n, struct err **e);
+bool read_usage(struct store *s, int64_t number, size_t max, struct arena *arena, struct store_usage **calls,
+                size_t *n, struct err **e);
 
 /* sqlite_events.c */
 bool events_read(struct store *s, int64_t number, uint32_t from, uint32_t to, size_t max, bool whole,
                  struct arena *arena, struct store_item **items, size_t *n, struct err **e);
-bool events_read_branch(struct store *s, int64_t number, uint32_t branch, uint32_t from, uint32_t to, size_t max,
-                        struct arena *arena, struct store_item **items, size_t *n, struct err **e);
+bool events_read_branch(struct store *s, int64_t number, uint32_t branch, uint32_t from, uint32_t to,
+                        size_t max, struct arena *arena, struct store_item **items, size_t *n,
+                        struct err **e);
 bool events_search(struct store *s, int64_t number, const struct store_filter *filter, struct arena *arena,
                    struct store_item **items, size_t *n, int64_t *next_seq, struct err **e);
-bool events_count(struct store *s, int64_t number, const struct store_filter *filter, int64_t *count, struct err **e);
+bool events_count(struct store *s, int64_t number, const struct store_filter *filter, int64_t *count,
+                  struct err **e);
 bool events_find(struct store *s, int64_t number, const struct uuid *id, bool whole, struct arena *arena,
                  struct store_item *item, struct err **e);

@@ -12,8 +12,8 @@ static bool job_refuse(struct job *job, enum store_result result, enum err_kind 
 /* ---- commit ---- */
 
 /* A commit with this id is the row's last one, or its events are there already: an earlier try got through. */
-static bool commit_happened(struct sqlite_store *s, const struct row *row, const struct store_commit *c, bool *happened,
-                            struct err **e)
+static bool commit_happened(struct sqlite_store *s, const struct row *row, const struct store_commit *c,
+                            bool *happened, struct err **e)
 {
     uint64_t end = (uint64_t)c->expected_seq + c->event_count;
     *happened = false;
@@ -21,7 +21,8 @@ static bool commit_happened(struct sqlite_store *s, const struct row *row, const
         return true;
     const size_t probes[] = {0, c->event_count - 1};
     for (size_t i = 0; i < ARRAY_LEN(probes); i++) {
-        autostmt stmt = db_query(&s->db, e, STMT_EVENT_ID, "i", event_key(row->number, c->expected_seq + (int64_t)probes[i]));
+        autostmt stmt = db_query(&s->db, e, STMT_EVENT_ID, "i",
+                                 event_key(row->number, c->expected_seq + (int64_t)probes[i]));
         enum db_step step = stmt ? db_step(&s->db, stmt, e) : DB_FAILED;
         if (step != DB_ROW)
             return step == DB_END;
@@ -36,8 +37,9 @@ static bool commit_happened(struct sqlite_store *s, const struct row *row, const
 static bool commit_event(struct sqlite_store *s, int64_t key, const struct store_event *event, struct err **e)
 {
     int64_t place = (int64_t)event->branch << 1 | event->on_branch;
-    if (!db_run(&s->db, e, STMT_EVENT_INSERT, "iuiiiisss", key, &event->id, (int64_t)event->kind, (int64_t)event->source,
-                event->time_us, place, event->side, bytes_str(event->reduced), bytes_str(event->json)))
+    if (!db_run(&s->db, e, STMT_EVENT_INSERT, "iuiiiisss", key, &event->id, (int64_t)event->kind,
+                (int64_t)event->source, event->time_us, place, event->side, bytes_str(event->reduced),
+                bytes_str(event->json)))
         return false;
     if (!event->search_text.p)
         return true;
@@ -46,7 +48,8 @@ static bool commit_event(struct sqlite_store *s, int64_t key, const struct store
     return db_run(&s->db, e, STMT_SEARCH_INSERT, "is", key, buf_str(&s->scratch));
 }
 
-static bool commit_events(struct sqlite_store *s, struct row *row, const struct store_commit *c, struct err **e)
+static bool commit_events(struct sqlite_store *s, struct row *row, const struct store_commit *c,
+                          struct err **e)
 {
     for (size_t i = 0; i < c->event_count; i++) {
         if (!commit_event(s, event_key(row->number, row->now.next_seq), &c->events[i], e))
@@ -63,12 +66,12 @@ static bool commit_events(struct sqlite_store *s, struct row *row, const struct 
 static bool commit_usage(struct sqlite_store *s, struct row *row, const struct store_usage *u, struct err **e)
 {
     int64_t place = row->now.next_usage++;
-    return db_run(&s->db, e, STMT_USAGE_INSERT, "isssffiiiiiii", event_key(row->number, place), u->usage_id, u->model,
-                  u->response_id, u->cost, u->seconds, u->prompt, u->completion, u->cache_read, u->cache_write,
-                  u->reasoning, u->context_window, u->time_us) &&
-           db_run(&s->db, e, STMT_USAGE_ADD, "isissfiiiiii", row->number, u->usage_id.p ? u->usage_id : STR(""), place,
-                  u->model, u->response_id, u->cost, u->prompt, u->completion, u->cache_read, u->cache_write,
-                  u->reasoning, u->context_window);
+    return db_run(&s->db, e, STMT_USAGE_INSERT, "isssffiiiiiii", event_key(row->number, place), u->usage_id,
+                  u->model, u->response_id, u->cost, u->seconds, u->prompt, u->completion, u->cache_read,
+                  u->cache_write, u->reasoning, u->context_window, u->time_us) &&
+           db_run(&s->db, e, STMT_USAGE_ADD, "isissfiiiiii", row->number,
+                  u->usage_id.p ? u->usage_id : STR(""), place, u->model, u->response_id, u->cost, u->prompt,
+                  u->completion, u->cache_read, u->cache_write, u->reasoning, u->context_window);
 }
 
 static bool commit_delta(struct sqlite_store *s, struct row *row, const struct store_delta *d, struct err **e)
@@ -92,14 +95,16 @@ static bool commit_delta(struct sqlite_store *s, struct row *row, const struct s
             db_run(&s->db, e, STMT_CONFIG_SET, "is", row->number, d->config.p ? d->config : STR("")));
 }
 
-static bool commit_write(struct sqlite_store *s, struct row *row, const struct store_commit *c, struct err **e)
+static bool commit_write(struct sqlite_store *s, struct row *row, const struct store_commit *c,
+                         struct err **e)
 {
     if (!writer_begin(s, e))
         return false;
     rows_touch(&s->rows, row);
     for (size_t i = 0; i < c->branch_count; i++) {
         const struct store_branch *b = &c->branches[i];
-        if (!db_run(&s->db, e, STMT_BRANCH_INSERT, "iiii", row->number, (int64_t)b->branch, (int64_t)b->parent, b->at_seq))
+        if (!db_run(&s->db, e, STMT_BRANCH_INSERT, "iiii", row->number, (int64_t)b->branch,
+                    (int64_t)b->parent, b->at_seq))
             return false;
     }
     if (!commit_events(s, row, c, e))
@@ -111,8 +116,9 @@ static bool commit_write(struct sqlite_store *s, struct row *row, const struct s
         return false;
     struct row_values *now = &row->now;
     now->last_commit = c->commit_id;
-    return db_run(&s->db, e, STMT_HEAD_UPDATE, "iiiiiii", row->number, (int64_t)now->last_commit, (int64_t)now->next_seq,
-                  now->leaf_seq, (int64_t)now->branch, (int64_t)now->next_usage, now->updated_us);
+    return db_run(&s->db, e, STMT_HEAD_UPDATE, "iiiiiii", row->number, (int64_t)now->last_commit,
+                  (int64_t)now->next_seq, now->leaf_seq, (int64_t)now->branch, (int64_t)now->next_usage,
+                  now->updated_us);
 }
 
 static bool apply_commit(struct sqlite_store *s, struct job *job, struct err **e)
@@ -173,8 +179,8 @@ static bool apply_create(struct sqlite_store *s, struct job *job, struct err **e
     if (taken)
         return job_refuse(job, STORE_FAILED, ERR_CONFLICT, "the id exists already");
     return writer_begin(s, e) && apply_new_number(s, "conversation", &t->answer, e) &&
-           db_run(&s->db, e, STMT_HEAD_INSERT, "iuiiiiii", t->answer, &t->id, (int64_t)t->kind, (int64_t)t->status,
-                  t->created_us, (int64_t)0, (int64_t)-1, (int64_t)0) &&
+           db_run(&s->db, e, STMT_HEAD_INSERT, "iuiiiiii", t->answer, &t->id, (int64_t)t->kind,
+                  (int64_t)t->status, t->created_us, (int64_t)0, (int64_t)-1, (int64_t)0) &&
            db_run(&s->db, e, STMT_TEXT_INSERT, "iss", t->answer, t->title, t->state) &&
            db_run(&s->db, e, STMT_CONFIG_INSERT, "is", t->answer, t->config);
 }
@@ -225,7 +231,8 @@ bool apply_job(struct sqlite_store *s, struct job *job, struct err **e)
     case JOB_BLOB_PUT: return apply_blob_put(s, job, e);
     case JOB_DOC_PUT:
         return writer_begin(s, e) && db_run(&s->db, e, STMT_DOC_PUT, "sss", t->space, t->key, t->state);
-    case JOB_DOC_DELETE: return writer_begin(s, e) && db_run(&s->db, e, STMT_DOC_DELETE, "ss", t->space, t->key);
+    case JOB_DOC_DELETE:
+        return writer_begin(s, e) && db_run(&s->db, e, STMT_DOC_DELETE, "ss", t->space, t->key);
     }
     return true;
 }

@@ -36,7 +36,8 @@ static bool block_from_events(struct db *d, int64_t number, uint32_t first, stru
     while (step == DB_ROW && (step = db_step(d, stmt, e)) == DB_ROW) {
         uint32_t i = (uint32_t)(sqlite3_column_int64(stmt, 0) - from);
         if (i != b->n)
-            return err_set(e, ERR_INTERNAL, "conversation %lld has a gap at event %u", (long long)number, first + b->n);
+            return err_set(e, ERR_INTERNAL, "conversation %lld has a gap at event %u", (long long)number,
+                           first + b->n);
         struct uuid id = db_column_uuid(stmt, 1);
         b->hash[i] = block_hash(&id);
         b->kind[i] = (uint8_t)sqlite3_column_int(stmt, 2);
@@ -72,7 +73,8 @@ bool block_load(struct db *d, int64_t number, uint32_t first, struct block *b, s
         return step == DB_END && block_from_events(d, number, first, b, e);
     struct str row = db_column_str(stmt, 0);
     if (row.n != BLOCK_BYTES)
-        return err_set(e, ERR_INTERNAL, "conversation %lld has a damaged block at event %u", (long long)number, first);
+        return err_set(e, ERR_INTERNAL, "conversation %lld has a damaged block at event %u",
+                       (long long)number, first);
     const uint8_t *data = (const uint8_t *)row.p;
     b->n = BLOCK_EVENTS;
     for (size_t i = 0; i < BLOCK_EVENTS; i++) {

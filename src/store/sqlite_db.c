@@ -43,7 +43,8 @@ bool db_exec(struct db *d, const char *sql, struct err **e)
 bool db_pragma_get(struct db *d, const char *sql, int64_t *value, struct err **e)
 {
     sqlite3_stmt *stmt = NULL;
-    bool ok = sqlite3_prepare_v2(d->handle, sql, -1, &stmt, NULL) == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW;
+    bool ok =
+        sqlite3_prepare_v2(d->handle, sql, -1, &stmt, NULL) == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW;
     if (ok)
         *value = sqlite3_column_int64(stmt, 0);
     else
@@ -63,9 +64,10 @@ bool db_open(struct db *d, const char *path, const char *vfs, int cache_kb, stru
     sqlite3_db_config(d->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     char pragmas[160];
     /* A cache in bytes: negative numbers are kilobytes. Deleted text is overwritten where that costs no page. */
-    snprintf(pragmas, sizeof(pragmas),
-             "PRAGMA cache_size=-%d; PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=OFF; PRAGMA secure_delete=FAST;",
-             cache_kb);
+    snprintf(
+        pragmas, sizeof(pragmas),
+        "PRAGMA cache_size=-%d; PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=OFF; PRAGMA secure_delete=FAST;",
+        cache_kb);
     return db_exec(d, pragmas, e);
 }
 
@@ -80,7 +82,8 @@ void db_close(struct db *d)
 static sqlite3_stmt *db_prepared(struct db *d, enum stmt which, struct err **e)
 {
     sqlite3_stmt **stmt = &d->stmts[which];
-    if (!*stmt && sqlite3_prepare_v3(d->handle, stmt_texts[which], -1, SQLITE_PREPARE_PERSISTENT, stmt, NULL) != SQLITE_OK)
+    if (!*stmt && sqlite3_prepare_v3(d->handle, stmt_texts[which], -1, SQLITE_PREPARE_PERSISTENT, stmt,
+                                     NULL) != SQLITE_OK)
         db_fail(d, stmt_texts[which], e);
     return *stmt;
 }
@@ -163,7 +166,8 @@ bool db_run(struct db *d, struct err **e, enum stmt which, const char *types, ..
     return step == DB_END;
 }
 
-bool db_get_i64(struct db *d, struct err **e, int64_t *value, bool *found, enum stmt which, const char *types, ...)
+bool db_get_i64(struct db *d, struct err **e, int64_t *value, bool *found, enum stmt which, const char *types,
+                ...)
 {
     va_list args;
     va_start(args, types);

@@ -37,7 +37,8 @@ void db_reset(sqlite3_stmt *stmt);
 /* Binds, runs to the end, resets. */
 bool db_run(struct db *d, struct err **e, enum stmt which, const char *types, ...);
 /* The first column of the first row; `*found` false when there is none. */
-bool db_get_i64(struct db *d, struct err **e, int64_t *value, bool *found, enum stmt which, const char *types, ...);
+bool db_get_i64(struct db *d, struct err **e, int64_t *value, bool *found, enum stmt which, const char *types,
+                ...);
 
 /* Columns; texts are borrowed until the next step. */
 struct str db_column_str(sqlite3_stmt *stmt, int column);

@@ -65,8 +65,8 @@ bool events_read(struct store *s, int64_t number, uint32_t from, uint32_t to, si
     return page_take(&page, ok, items, n);
 }
 
-bool events_read_branch(struct store *s, int64_t number, uint32_t branch, uint32_t from, uint32_t to, size_t max,
-                        struct arena *arena, struct store_item **items, size_t *n, struct err **e)
+bool events_read_branch(struct store *s, int64_t number, uint32_t branch, uint32_t from, uint32_t to,
+                        size_t max, struct arena *arena, struct store_item **items, size_t *n, struct err **e)
 {
     struct page page = {.arena = arena, .max = max, .bytes_max = STORE_PAGE_BYTES};
     int64_t place = (int64_t)branch << 1 | 1;
@@ -89,7 +89,7 @@ struct match {
     bool keep;         /* the numbers, not only how many */
     int64_t count;
     VEC(uint32_t) seqs;
-    struct block block; /* the one looked at last */
+    struct block block;  /* the one looked at last */
     int64_t block_first; /* -1: none */
 };
 
@@ -112,8 +112,8 @@ static bool match_fits(const struct match *m, uint32_t seq)
     uint32_t i = seq % BLOCK_EVENTS;
     if (i >= m->block.n)
         return false;
-    return (f->kind < 0 || m->block.kind[i] == f->kind) && (f->source < 0 || m->block.source[i] == f->source) &&
-           m->block.time_us[i] >= f->since_us &&
+    return (f->kind < 0 || m->block.kind[i] == f->kind) &&
+           (f->source < 0 || m->block.source[i] == f->source) && m->block.time_us[i] >= f->since_us &&
            (f->until_us == INT64_MAX || m->block.time_us[i] < f->until_us);
 }
 
@@ -214,7 +214,8 @@ static bool match_fetch(struct match *m, struct page *page, size_t *taken, struc
         uint32_t low = down ? at[run - 1] : at[0];
         if (!page_fill(page, m->db,
                        db_query(m->db, e, down ? STMT_EVENT_PAGE_DESC : STMT_EVENT_PAGE, "iii",
-                                event_key(m->number, low), event_key(m->number, low + (int64_t)run), m->number),
+                                event_key(m->number, low), event_key(m->number, low + (int64_t)run),
+                                m->number),
                        e))
             return false;
         if (page->items.n < i + run)
@@ -231,7 +232,11 @@ bool events_search(struct store *s, int64_t number, const struct store_filter *f
     autoreader r = reader_take(sqlite_of(s), e);
     if (!r)
         return false;
-    struct match m = {.db = &r->db, .number = number, .filter = filter, .want = filter->limit + 1, .keep = true,
+    struct match m = {.db = &r->db,
+                      .number = number,
+                      .filter = filter,
+                      .want = filter->limit + 1,
+                      .keep = true,
                       .block_first = -1};
     size_t taken = 0;
     bool ok = match_range(&m, e) && match_run(&m, e) && match_fetch(&m, &page, &taken, e);
@@ -240,7 +245,8 @@ bool events_search(struct store *s, int64_t number, const struct store_filter *f
     return page_take(&page, ok, items, n);
 }
 
-bool events_count(struct store *s, int64_t number, const struct store_filter *filter, int64_t *count, struct err **e)
+bool events_count(struct store *s, int64_t number, const struct store_filter *filter, int64_t *count,
+                  struct err **e)
 {
     autoreader r = reader_take(sqlite_of(s), e);
     if (!r)
@@ -253,7 +259,8 @@ bool events_count(struct store *s, int64_t number, const struct store_filter *fi
 
 /* ---- by id ---- */
 
-static bool find_at(struct db *d, int64_t number, uint32_t seq, const struct uuid *id, bool *found, struct err **e)
+static bool find_at(struct db *d, int64_t number, uint32_t seq, const struct uuid *id, bool *found,
+                    struct err **e)
 {
     autostmt stmt = db_query(d, e, STMT_EVENT_ID, "i", event_key(number, seq));
     enum db_step step = stmt ? db_step(d, stmt, e) : DB_FAILED;
@@ -265,8 +272,8 @@ static bool find_at(struct db *d, int64_t number, uint32_t seq, const struct uui
 }
 
 /* From the end: what is asked for is mostly recent. */
-static bool find_seq(struct db *d, int64_t number, uint32_t next_seq, const struct uuid *id, uint32_t *seq, bool *found,
-                     struct err **e)
+static bool find_seq(struct db *d, int64_t number, uint32_t next_seq, const struct uuid *id, uint32_t *seq,
+                     bool *found, struct err **e)
 {
     struct block block;
     uint32_t hash = block_hash(id);
@@ -298,8 +305,8 @@ bool events_find(struct store *s, int64_t number, const struct uuid *id, bool wh
         return false;
     if (!found)
         return err_set(e, ERR_NOT_FOUND, "no such event");
-    autostmt stmt = db_query(&r->db, e, whole ? STMT_EVENT_PAGE_WHOLE : STMT_EVENT_PAGE, "iii", event_key(number, seq),
-                             event_key(number, seq) + 1, number);
+    autostmt stmt = db_query(&r->db, e, whole ? STMT_EVENT_PAGE_WHOLE : STMT_EVENT_PAGE, "iii",
+                             event_key(number, seq), event_key(number, seq) + 1, number);
     enum db_step step = stmt ? db_step(&r->db, stmt, e) : DB_FAILED;
     if (step == DB_ROW)
         *item = item_from(stmt, arena);

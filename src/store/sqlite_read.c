@@ -10,7 +10,8 @@ static struct reader *reader_new(struct sqlite_store *s, struct err **e)
 {
     struct reader *r = xcalloc(1, sizeof(*r));
     r->store = s;
-    if (!db_open(&r->db, s->path, s->vfs, READER_CACHE_KB, e) || !db_exec(&r->db, "PRAGMA query_only=ON", e)) {
+    if (!db_open(&r->db, s->path, s->vfs, READER_CACHE_KB, e) ||
+        !db_exec(&r->db, "PRAGMA query_only=ON", e)) {
         db_close(&r->db);
         free(r);
         return NULL;
@@ -98,7 +99,8 @@ static void row_from(sqlite3_stmt *stmt, struct arena *arena, struct store_row *
     };
 }
 
-bool read_get(struct store *s, const struct uuid *id, struct arena *arena, struct store_row *row, struct err **e)
+bool read_get(struct store *s, const struct uuid *id, struct arena *arena, struct store_row *row,
+              struct err **e)
 {
     autoreader r = reader_take(sqlite_of(s), e);
     autostmt stmt = r ? db_query(&r->db, e, STMT_ROW_GET, "u", id) : NULL;
@@ -110,7 +112,8 @@ bool read_get(struct store *s, const struct uuid *id, struct arena *arena, struc
     return step == DB_ROW;
 }
 
-static bool list_from(struct db *d, const struct store_list *query, int64_t *value, int64_t *number, struct err **e)
+static bool list_from(struct db *d, const struct store_list *query, int64_t *value, int64_t *number,
+                      struct err **e)
 {
     autostmt stmt = db_query(d, e, STMT_LIST_FROM, "u", query->from);
     enum db_step step = stmt ? db_step(d, stmt, e) : DB_FAILED;
@@ -122,8 +125,8 @@ static bool list_from(struct db *d, const struct store_list *query, int64_t *val
     return true;
 }
 
-bool read_list(struct store *s, const struct store_list *query, struct arena *arena, struct store_row **rows, size_t *n,
-               struct uuid *next, bool *more, struct err **e)
+bool read_list(struct store *s, const struct store_list *query, struct arena *arena, struct store_row **rows,
+               size_t *n, struct uuid *next, bool *more, struct err **e)
 {
     static const enum stmt stmts[] = {
         [STORE_CREATED_ASC] = STMT_LIST_CREATED_ASC,
@@ -136,8 +139,10 @@ bool read_list(struct store *s, const struct store_list *query, struct arena *ar
     if (!r || (query->from && !list_from(&r->db, query, &value, &number, e)))
         return false;
     int64_t kind = query->kind, status = query->status;
-    autostmt stmt = query->from ? db_query(&r->db, e, stmts[query->order], "iiiii", kind, status, value, number, limit)
-                                : db_query(&r->db, e, stmts[query->order], "iissi", kind, status, STR_NONE, STR_NONE, limit);
+    autostmt stmt =
+        query->from
+            ? db_query(&r->db, e, stmts[query->order], "iiiii", kind, status, value, number, limit)
+            : db_query(&r->db, e, stmts[query->order], "iissi", kind, status, STR_NONE, STR_NONE, limit);
     enum db_step step = stmt ? DB_ROW : DB_FAILED;
     *rows = arena_alloc(arena, query->limit * sizeof(**rows));
     *n = 0;
@@ -160,10 +165,12 @@ bool read_count(struct store *s, enum store_kind kind, int status, int64_t *coun
     if (!r)
         return false;
     return status < 0 ? db_get_i64(&r->db, e, count, &found, STMT_COUNT_KIND, "i", (int64_t)kind)
-                      : db_get_i64(&r->db, e, count, &found, STMT_COUNT_STATUS, "ii", (int64_t)kind, (int64_t)status);
+                      : db_get_i64(&r->db, e, count, &found, STMT_COUNT_STATUS, "ii", (int64_t)kind,
+                                   (int64_t)status);
 }
 
-bool read_ids_with_status(struct store *s, int status, struct uuid *ids, size_t max, size_t *n, struct err **e)
+bool read_ids_with_status(struct store *s, int status, struct uuid *ids, size_t max, size_t *n,
+                          struct err **e)
 {
     autoreader r = reader_take(sqlite_of(s), e);
     autostmt stmt = r ? db_query(&r->db, e, STMT_IDS_WITH_STATUS, "ii", (int64_t)status, (int64_t)max) : NULL;
@@ -176,8 +183,8 @@ bool read_ids_with_status(struct store *s, int status, struct uuid *ids, size_t 
 
 /* ---- branches, usage ---- */
 
-bool read_branches(struct store *s, int64_t number, struct arena *arena, struct store_branch **branches, size_t *n,
-                   struct err **e)
+bool read_branches(struct store *s, int64_t number, struct arena *arena, struct store_branch **branches,
+                   size_t *n, struct err **e)
 {
     autoreader r = reader_take(sqlite_of(s), e);
     autostmt stmt = r ? db_query(&r->db, e, STMT_BRANCH_LIST, "i", number) : NULL;
@@ -193,8 +200,8 @@ bool read_branches(struct store *s, int64_t number, struct arena *arena, struct 
     return step == DB_END;
 }
 
-bool read_usage_sums(struct store *s, int64_t number, struct arena *arena, struct store_usage_sum **sums, size_t *n,
-                     struct err **e)
+bool read_usage_sums(struct store *s, int64_t number, struct arena *arena, struct store_usage_sum **sums,
+                     size_t *n, struct err **e)
 {
     autoreader r = reader_take(sqlite_of(s), e);
     autostmt stmt = r ? db_query(&r->db, e, STMT_USAGE_SUMS, "i", number) : NULL;
@@ -221,12 +228,12 @@ bool read_usage_sums(struct store *s, int64_t number, struct arena *arena, struc
 }
 
 /* The latest `max` calls, in the order in which they were made. */
-bool read_usage(struct store *s, int64_t number, size_t max, struct arena *arena, struct store_usage **calls, size_t *n,
-                struct err **e)
+bool read_usage(struct store *s, int64_t number, size_t max, struct arena *arena, struct store_usage **calls,
+                size_t *n, struct err **e)
 {
     autoreader r = reader_take(sqlite_of(s), e);
-    autostmt stmt = r ? db_query(&r->db, e, STMT_USAGE_READ, "iii", event_key(number, 0), event_key(number + 1, 0),
-                                 (int64_t)max)
+    autostmt stmt = r ? db_query(&r->db, e, STMT_USAGE_READ, "iii", event_key(number, 0),
+                                 event_key(number + 1, 0), (int64_t)max)
                       : NULL;
     enum db_step step = stmt ? DB_ROW : DB_FAILED;
     VEC(struct store_usage) found = {0};
@@ -280,7 +287,8 @@ bool read_blob(struct store *s, int64_t number, const struct uuid *id, struct bu
 bool read_doc(struct store *s, struct str space, struct str key, struct buf *out, struct err **e)
 {
     autoreader r = reader_take(sqlite_of(s), e);
-    autostmt stmt = r ? db_query(&r->db, e, STMT_DOC_GET, "ss", space.p ? space : STR(""), key.p ? key : STR("")) : NULL;
+    autostmt stmt =
+        r ? db_query(&r->db, e, STMT_DOC_GET, "ss", space.p ? space : STR(""), key.p ? key : STR("")) : NULL;
     enum db_step step = stmt ? db_step(&r->db, stmt, e) : DB_FAILED;
     if (step == DB_ROW)
         buf_add(out, db_column_str(stmt, 0));
@@ -289,7 +297,8 @@ bool read_doc(struct store *s, struct str space, struct str key, struct buf *out
     return step == DB_ROW;
 }
 
-bool read_doc_keys(struct store *s, struct str space, struct arena *arena, struct str **keys, size_t *n, struct err **e)
+bool read_doc_keys(struct store *s, struct str space, struct arena *arena, struct str **keys, size_t *n,
+                   struct err **e)
 {
     autoreader r = reader_take(sqlite_of(s), e);
     autostmt stmt = r ? db_query(&r->db, e, STMT_DOC_KEYS, "s", space.p ? space : STR("")) : NULL;

@@ -57,8 +57,8 @@ static bool schema_migrate(struct db *d, int64_t from, struct err **e)
         char stamp[96];
         snprintf(stamp, sizeof(stamp), "PRAGMA application_id=%d; PRAGMA user_version=%d;", APPLICATION_ID,
                  (int)version + 1);
-        if (!db_exec(d, "BEGIN IMMEDIATE", e) || !db_exec(d, migrations[version], e) || !db_exec(d, stamp, e) ||
-            !db_exec(d, "COMMIT", e)) {
+        if (!db_exec(d, "BEGIN IMMEDIATE", e) || !db_exec(d, migrations[version], e) ||
+            !db_exec(d, stamp, e) || !db_exec(d, "COMMIT", e)) {
             db_exec(d, "ROLLBACK", NULL);
             return false;
         }
@@ -78,7 +78,8 @@ bool schema_open(struct db *d, const char *path, struct err **e)
     if (!fresh && application != APPLICATION_ID)
         return err_set(e, ERR_INVALID, "%s is not a database of handsd", path);
     if (version > SCHEMA_VERSION)
-        return err_set(e, ERR_INVALID, "%s was written by a newer handsd (version %d, this one knows up to %d)", path,
+        return err_set(e, ERR_INVALID,
+                       "%s was written by a newer handsd (version %d, this one knows up to %d)", path,
                        (int)version, (int)SCHEMA_VERSION);
     char sizes[96];
     snprintf(sizes, sizeof(sizes), "PRAGMA page_size=%d; PRAGMA auto_vacuum=INCREMENTAL;", PAGE_SIZE);

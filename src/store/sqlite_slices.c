@@ -4,14 +4,14 @@
 #include "base/log.h"
 
 /* One slice is one transaction of about this long, in steps of a few rows (a row may have a megabyte). */
-#define SLICE_NS    (8 * NS_PER_MS)
-#define SLICE_ROWS  16
+#define SLICE_NS (8 * NS_PER_MS)
+#define SLICE_ROWS 16
 #define CHUNK_BYTES (256 * 1024)
-#define CHUNK_BITS  16 /* of the key: the chunk's index; the rest is the content's number */
+#define CHUNK_BITS 16            /* of the key: the chunk's index; the rest is the content's number */
 #define BLOB_AT_ONCE CHUNK_BYTES /* written together with the group; larger ones in slices */
 /* Free pages are returned to the file system when there are many of them; a few are soon used again. */
 #define VACUUM_MIN_PAGES 4096
-#define VACUUM_SLICE     "PRAGMA incremental_vacuum(128)"
+#define VACUUM_SLICE "PRAGMA incremental_vacuum(128)"
 
 /* ---- the list ---- */
 
@@ -42,9 +42,12 @@ bool slices_load(struct sqlite_store *s, struct err **e)
     enum db_step step = stmt ? DB_ROW : DB_FAILED;
     while (step == DB_ROW && (step = db_step(&s->db, stmt, e)) == DB_ROW) {
         struct work *w = xcalloc(1, sizeof(*w));
-        *w = (struct work){.id = sqlite3_column_int64(stmt, 0), .kind = (enum work_kind)sqlite3_column_int(stmt, 1),
-                           .number = sqlite3_column_int64(stmt, 2), .source = sqlite3_column_int64(stmt, 3),
-                           .upto = sqlite3_column_int64(stmt, 4), .at = sqlite3_column_int64(stmt, 5)};
+        *w = (struct work){.id = sqlite3_column_int64(stmt, 0),
+                           .kind = (enum work_kind)sqlite3_column_int(stmt, 1),
+                           .number = sqlite3_column_int64(stmt, 2),
+                           .source = sqlite3_column_int64(stmt, 3),
+                           .upto = sqlite3_column_int64(stmt, 4),
+                           .at = sqlite3_column_int64(stmt, 5)};
         s->next_work = w->id;
         slices_add(s, w);
     }
@@ -122,11 +125,13 @@ bool apply_copy(struct sqlite_store *s, struct job *job, struct err **e)
     struct work *w = task_work(s, t, WORK_COPY, t->answer);
     w->source = t->number;
     w->upto = t->to;
-    return db_run(&s->db, e, STMT_WORK_INSERT, "iiiiiuiiisss", w->id, (int64_t)w->kind, w->number, w->source, w->upto,
-                  &t->id, (int64_t)t->kind, (int64_t)t->status, t->created_us, t->title, t->state, t->config);
+    return db_run(&s->db, e, STMT_WORK_INSERT, "iiiiiuiiisss", w->id, (int64_t)w->kind, w->number, w->source,
+                  w->upto, &t->id, (int64_t)t->kind, (int64_t)t->status, t->created_us, t->title, t->state,
+                  t->config);
 }
 
-static bool chunk_write(struct sqlite_store *s, int64_t content, const struct bytes *b, size_t at, struct err **e)
+static bool chunk_write(struct sqlite_store *s, int64_t content, const struct bytes *b, size_t at,
+                        struct err **e)
 {
     return db_run(&s->db, e, STMT_CHUNK_INSERT, "ib", content << CHUNK_BITS | (int64_t)(at / CHUNK_BYTES),
                   str_sub(bytes_str(b), at, at + CHUNK_BYTES));
@@ -160,8 +165,8 @@ bool apply_blob_put(struct sqlite_store *s, struct job *job, struct err **e)
 
 /* ---- steps: each sets `*complete` when nothing is left to do ---- */
 
-static bool step_slice(struct sqlite_store *s, enum stmt which, int64_t from, int64_t to, int64_t rows, bool *empty,
-                       struct err **e)
+static bool step_slice(struct sqlite_store *s, enum stmt which, int64_t from, int64_t to, int64_t rows,
+                       bool *empty, struct err **e)
 {
     if (!db_run(&s->db, e, which, "iii", from, to, rows))
         return false;
@@ -224,7 +229,8 @@ static bool copy_leaf(struct sqlite_store *s, const struct work *w, const struct
     *branch = source->now.branch;
     if (source->now.next_seq == w->upto)
         return true;
-    autostmt stmt = db_query(&s->db, e, STMT_LAST_PLACE, "ii", event_key(w->number, 0), event_key(w->number, w->upto));
+    autostmt stmt =
+        db_query(&s->db, e, STMT_LAST_PLACE, "ii", event_key(w->number, 0), event_key(w->number, w->upto));
     enum db_step step = stmt ? db_step(&s->db, stmt, e) : DB_FAILED;
     *leaf = step == DB_ROW ? sqlite3_column_int64(stmt, 0) - event_key(w->number, 0) : -1;
     *branch = step == DB_ROW ? sqlite3_column_int64(stmt, 1) >> 1 : 0;
@@ -244,7 +250,8 @@ static bool copy_finish(struct sqlite_store *s, struct work *w, const struct row
            db_run(&s->db, e, STMT_COPY_BLOBS, "ii", w->source, w->number) &&
            db_run(&s->db, e, STMT_HEAD_INSERT, "iuiiiiii", w->number, &id, sqlite3_column_int64(row, 1),
                   sqlite3_column_int64(row, 2), sqlite3_column_int64(row, 3), w->upto, leaf, branch) &&
-           db_run(&s->db, e, STMT_TEXT_INSERT, "iss", w->number, db_column_str(row, 4), db_column_str(row, 5)) &&
+           db_run(&s->db, e, STMT_TEXT_INSERT, "iss", w->number, db_column_str(row, 4),
+                  db_column_str(row, 5)) &&
            db_run(&s->db, e, STMT_CONFIG_INSERT, "is", w->number, db_column_str(row, 6));
 }
 
@@ -321,8 +328,8 @@ static void vacuum_slice(struct sqlite_store *s)
     int64_t pages, free_pages;
     autoerr e = NULL;
     s->vacuum = db_pragma_get(&s->db, "PRAGMA page_count", &pages, &e) &&
-                db_pragma_get(&s->db, "PRAGMA freelist_count", &free_pages, &e) && free_pages > VACUUM_MIN_PAGES &&
-                free_pages > pages / 4 && db_exec(&s->db, VACUUM_SLICE, &e);
+                db_pragma_get(&s->db, "PRAGMA freelist_count", &free_pages, &e) &&
+                free_pages > VACUUM_MIN_PAGES && free_pages > pages / 4 && db_exec(&s->db, VACUUM_SLICE, &e);
     if (e)
         log_warn("returning free pages of the database: %s", e->text);
 }

@@ -204,7 +204,8 @@ static void wal_vfs_init(void)
     if (sqlite3_initialize() != SQLITE_OK)
         return;
     sqlite3_vfs *real = sqlite3_vfs_find("unix-excl");
-    registered = real && wal_vfs_add(&vfs_sync, WAL_VFS, false, real) && wal_vfs_add(&vfs_nosync, WAL_VFS_NOSYNC, true, real);
+    registered = real && wal_vfs_add(&vfs_sync, WAL_VFS, false, real) &&
+                 wal_vfs_add(&vfs_nosync, WAL_VFS_NOSYNC, true, real);
 }
 
 bool wal_vfs_register(void)

@@ -9,7 +9,7 @@
 #pragma once
 #include <stdbool.h>
 
-#define WAL_VFS       "handsd"
+#define WAL_VFS "handsd"
 #define WAL_VFS_NOSYNC "handsd-nosync" /* never syncs the log: tests and benches of other things */
 
 bool wal_vfs_register(void);

@@ -219,7 +219,8 @@ static void checkpoint_maybe(struct sqlite_store *s, bool idle)
         pthread_rwlock_wrlock(&s->gate);
         checkpoint_run(s, SQLITE_CHECKPOINT_TRUNCATE);
         pthread_rwlock_unlock(&s->gate);
-    } else if (s->wal_pages >= atomic_load(idle ? &s->checkpoint_idle : &s->checkpoint_busy) && s->wal_pages >= s->checkpoint_at) {
+    } else if (s->wal_pages >= atomic_load(idle ? &s->checkpoint_idle : &s->checkpoint_busy) &&
+               s->wal_pages >= s->checkpoint_at) {
         checkpoint_run(s, SQLITE_CHECKPOINT_PASSIVE);
     }
 }

@@ -2,10 +2,10 @@
 #include "base/cleanup.h"
 
 /* The engine stores what it is given; here the sizes are checked that a caller could get wrong. */
-#define STATE_MAX   (1024 * 1024)      /* `state` is rewritten with commits: small by design */
-#define CONFIG_MAX  (32 * 1024 * 1024) /* an agent with its tools and skills */
-#define TITLE_MAX   (64 * 1024)
-#define OWNER_MAX   256
+#define STATE_MAX (1024 * 1024)       /* `state` is rewritten with commits: small by design */
+#define CONFIG_MAX (32 * 1024 * 1024) /* an agent with its tools and skills */
+#define TITLE_MAX (64 * 1024)
+#define OWNER_MAX 256
 #define DOC_NAME_MAX 256
 /* Whole text of one event. Long text is cut by its maker long before. */
 #define EVENT_MAX (STORE_QUEUE_BYTES_MAX / 2)
@@ -28,7 +28,8 @@ static bool check_size(const char *what, size_t n, size_t max, struct err **e)
 
 static bool check_create(const struct store_create *c, struct err **e)
 {
-    return check_size("the state", c->state.n, STATE_MAX, e) && check_size("the configuration", c->config.n, CONFIG_MAX, e) &&
+    return check_size("the state", c->state.n, STATE_MAX, e) &&
+           check_size("the configuration", c->config.n, CONFIG_MAX, e) &&
            check_size("the title", c->title.n, TITLE_MAX, e);
 }
 
@@ -42,13 +43,14 @@ void store_create(struct store *s, const struct store_create *c,
         done(arg, 0, e);
 }
 
-bool store_get(struct store *s, const struct uuid *id, struct arena *arena, struct store_row *row, struct err **e)
+bool store_get(struct store *s, const struct uuid *id, struct arena *arena, struct store_row *row,
+               struct err **e)
 {
     return s->backend->get(s, id, arena, row, e);
 }
 
-bool store_list(struct store *s, const struct store_list *query, struct arena *arena, struct store_row **rows, size_t *n,
-                struct uuid *next, bool *more, struct err **e)
+bool store_list(struct store *s, const struct store_list *query, struct arena *arena, struct store_row **rows,
+                size_t *n, struct uuid *next, bool *more, struct err **e)
 {
     struct store_list bounded = *query;
     if (bounded.limit == 0 || bounded.limit > STORE_LIST_MAX)
@@ -61,7 +63,8 @@ bool store_count(struct store *s, enum store_kind kind, int status, int64_t *cou
     return s->backend->count(s, kind, status, count, e);
 }
 
-bool store_ids_with_status(struct store *s, int status, struct uuid *ids, size_t max, size_t *n, struct err **e)
+bool store_ids_with_status(struct store *s, int status, struct uuid *ids, size_t max, size_t *n,
+                           struct err **e)
 {
     return s->backend->ids_with_status(s, status, ids, max, n, e);
 }
@@ -106,20 +109,20 @@ bool store_commit(struct store *s, struct store_commit *c, struct err **e)
     return check_commit(c, e) && s->backend->commit(s, c, e);
 }
 
-bool store_read(struct store *s, int64_t number, uint32_t from, uint32_t to, size_t max, bool whole, struct arena *arena,
-                struct store_item **items, size_t *n, struct err **e)
+bool store_read(struct store *s, int64_t number, uint32_t from, uint32_t to, size_t max, bool whole,
+                struct arena *arena, struct store_item **items, size_t *n, struct err **e)
 {
     return s->backend->read(s, number, from, to, max, whole, arena, items, n, e);
 }
 
-bool store_read_branch(struct store *s, int64_t number, uint32_t branch, uint32_t from, uint32_t to, size_t max,
-                       struct arena *arena, struct store_item **items, size_t *n, struct err **e)
+bool store_read_branch(struct store *s, int64_t number, uint32_t branch, uint32_t from, uint32_t to,
+                       size_t max, struct arena *arena, struct store_item **items, size_t *n, struct err **e)
 {
     return s->backend->read_branch(s, number, branch, from, to, max, arena, items, n, e);
 }
 
-bool store_branches(struct store *s, int64_t number, struct arena *arena, struct store_branch **branches, size_t *n,
-                    struct err **e)
+bool store_branches(struct store *s, int64_t number, struct arena *arena, struct store_branch **branches,
+                    size_t *n, struct err **e)
 {
     return s->backend->branches(s, number, arena, branches, n, e);
 }
@@ -145,14 +148,14 @@ bool store_find(struct store *s, int64_t number, const struct uuid *id, bool who
     return s->backend->find(s, number, id, whole, arena, item, e);
 }
 
-bool store_usage_sums(struct store *s, int64_t number, struct arena *arena, struct store_usage_sum **sums, size_t *n,
-                      struct err **e)
+bool store_usage_sums(struct store *s, int64_t number, struct arena *arena, struct store_usage_sum **sums,
+                      size_t *n, struct err **e)
 {
     return s->backend->usage_sums(s, number, arena, sums, n, e);
 }
 
-bool store_usage_read(struct store *s, int64_t number, size_t max, struct arena *arena, struct store_usage **calls,
-                      size_t *n, struct err **e)
+bool store_usage_read(struct store *s, int64_t number, size_t max, struct arena *arena,
+                      struct store_usage **calls, size_t *n, struct err **e)
 {
     return s->backend->usage_read(s, number, max, arena, calls, n, e);
 }
@@ -205,8 +208,8 @@ void store_doc_put(struct store *s, struct str space, struct str key, struct str
         done(arg, e);
 }
 
-void store_doc_delete(struct store *s, struct str space, struct str key, void (*done)(void *arg, const struct err *e),
-                      void *arg)
+void store_doc_delete(struct store *s, struct str space, struct str key,
+                      void (*done)(void *arg, const struct err *e), void *arg)
 {
     autoerr e = NULL;
     if (check_doc(space, key, &e))
@@ -220,7 +223,8 @@ bool store_doc_get(struct store *s, struct str space, struct str key, struct buf
     return check_doc(space, key, e) && s->backend->doc_get(s, space, key, out, e);
 }
 
-bool store_doc_keys(struct store *s, struct str space, struct arena *arena, struct str **keys, size_t *n, struct err **e)
+bool store_doc_keys(struct store *s, struct str space, struct arena *arena, struct str **keys, size_t *n,
+                    struct err **e)
 {
     return check_doc(space, STR_NONE, e) && s->backend->doc_keys(s, space, arena, keys, n, e);
 }

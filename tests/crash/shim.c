@@ -15,6 +15,9 @@
  *
  * Threads: changes are made one at a time, so that the record has their order; syncs are not held up. Known limits: files
  * opened by stdio inside libc, descriptors made by dup, and memory maps are not seen. */
+/* Both names of each function are defined here, so neither may stand for the other. */
+#undef _FILE_OFFSET_BITS
+#undef _FORTIFY_SOURCE
 #include "shim.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -216,11 +219,11 @@ static mode_t mode_argument(int flags, va_list args)
     return flags & (O_CREAT | __O_TMPFILE) ? va_arg(args, mode_t) : 0;
 }
 
-#define OPEN_BODY(dir_fd)                                                                                              \
-    va_list args;                                                                                                      \
-    va_start(args, flags);                                                                                             \
-    mode_t mode = mode_argument(flags, args);                                                                          \
-    va_end(args);                                                                                                      \
+#define OPEN_BODY(dir_fd)                     \
+    va_list args;                             \
+    va_start(args, flags);                    \
+    mode_t mode = mode_argument(flags, args); \
+    va_end(args);                             \
     return shim_open(dir_fd, path, flags, mode)
 
 int open(const char *path, int flags, ...)
@@ -286,7 +289,8 @@ static ssize_t shim_write(struct tracked *t, int fd, const void *p, size_t n, of
     if (!failure || (shim.fail_short && n > 0)) {
         wrote = at < 0 ? syscall(SYS_write, fd, p, n) : syscall(SYS_pwrite64, fd, p, n, at);
         if (wrote > 0)
-            shim_record(SHIM_WRITE, t->file, (uint64_t)(at < 0 ? lseek(fd, 0, SEEK_CUR) - wrote : at), p, (size_t)wrote);
+            shim_record(SHIM_WRITE, t->file, (uint64_t)(at < 0 ? lseek(fd, 0, SEEK_CUR) - wrote : at), p,
+                        (size_t)wrote);
     }
     if (failure) {
         errno = failure;

@@ -22,9 +22,9 @@
 
 struct file {
     struct file *next;
-    uint64_t inode;  /* 0: from the base */
+    uint64_t inode; /* 0: from the base */
     bool directory;
-    char *data;      /* what is on the disk */
+    char *data; /* what is on the disk */
     size_t n, cap;
     size_t *pending; /* offsets in the log of what is not */
     size_t pending_n;
@@ -158,7 +158,8 @@ static void names_settle(const char *dir, size_t begin)
         if (names[i].done || names[i].at >= begin)
             continue;
         /* The two halves of a rename go together. */
-        bool mate_before = i > 0 && names[i - 1].at == names[i].at, mate = i + 1 < names_n && names[i + 1].at == names[i].at;
+        bool mate_before = i > 0 && names[i - 1].at == names[i].at,
+             mate = i + 1 < names_n && names[i + 1].at == names[i].at;
         if (name_is_in(names[i].path, dir) || (mate_before && name_is_in(names[i - 1].path, dir)) ||
             (mate && name_is_in(names[i + 1].path, dir))) {
             lasting_set(names[i].path, names[i].file);
@@ -210,7 +211,8 @@ static struct {
 static void replay_sync(const struct shim_record *head, const char *path, size_t at)
 {
     struct file *f = file_of(head->file);
-    size_t begin = began[head->at % BEGAN].number == head->at ? began[head->at % BEGAN].at : sync_began(head->at, at);
+    size_t begin =
+        began[head->at % BEGAN].number == head->at ? began[head->at % BEGAN].at : sync_began(head->at, at);
     if (f && !f->directory)
         file_settle(f, begin, head->op == SHIM_SYNC_END);
     else if (head->op == SHIM_SYNC_END)

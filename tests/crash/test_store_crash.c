@@ -19,7 +19,20 @@
 
 /* ---- what the victim reports ---- */
 
-enum report_kind { R_OPENED, R_ROW, R_TRY, R_DONE, R_FAILED, R_DOC_TRY, R_DOC, R_DELETE_TRY, R_DELETED, R_COPY, R_BLOB, R_END };
+enum report_kind {
+    R_OPENED,
+    R_ROW,
+    R_TRY,
+    R_DONE,
+    R_FAILED,
+    R_DOC_TRY,
+    R_DOC,
+    R_DELETE_TRY,
+    R_DELETED,
+    R_COPY,
+    R_BLOB,
+    R_END
+};
 
 struct report {
     enum report_kind kind;
@@ -63,11 +76,17 @@ static enum store_result victim_try(struct victim *v, uint32_t slot, uint32_t co
         for (size_t k = 0; k < padding; k++)
             buf_add_char(&b, (char)('a' + (k + w->seq) % 26));
         buf_add_cstr(&b, "\"}");
-        events[i] = (struct store_event){.id = event_id(w->number, w->seq + i), .on_branch = true, .json = bytes_take(&b)};
+        events[i] = (struct store_event){
+            .id = event_id(w->number, w->seq + i), .on_branch = true, .json = bytes_take(&b)};
     }
-    struct store_commit c = {.number = w->number, .token = w->token, .commit_id = r.try, .expected_seq = w->seq,
-                             .events = events, .event_count = count};
-    c.delta = (struct store_delta){.set = STORE_SET_LEAF | STORE_SET_STATE, .leaf_seq = (int64_t)(w->seq + count) - 1,
+    struct store_commit c = {.number = w->number,
+                             .token = w->token,
+                             .commit_id = r.try,
+                             .expected_seq = w->seq,
+                             .events = events,
+                             .event_count = count};
+    c.delta = (struct store_delta){.set = STORE_SET_LEAF | STORE_SET_STATE,
+                                   .leaf_seq = (int64_t)(w->seq + count) - 1,
                                    .state = STR("{\"s\":1}")};
     enum store_result result = commit(v->store, &c, NULL);
     r.kind = result == STORE_DONE ? R_DONE : R_FAILED;
@@ -188,9 +207,9 @@ struct belief {
     bool hopeless; /* the disk fails for good */
     struct {
         struct uuid id;
-        int64_t number; /* 0: none */
+        int64_t number;                /* 0: none */
         uint32_t tries[EVENTS_MAX], n; /* acknowledged: by which attempt */
-        struct report open; /* try without an outcome */
+        struct report open;            /* try without an outcome */
     } slots[SLOTS];
     uint32_t doc, doc_try; /* last acknowledged, last tried */
     struct report copy, deleted, delete_try, blob;
@@ -295,7 +314,8 @@ static int run_victim(const char *const settings[], struct belief *b)
                                "ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0"};
         for (size_t i = 0, at = 5; settings[i]; i++)
             env[at++] = settings[i];
-        execve(scene.self, (char *const[]){scene.self, (char *)"work", data, NULL}, (char *const *)(uintptr_t)env);
+        execve(scene.self, (char *const[]){scene.self, (char *)"work", data, NULL},
+               (char *const *)(uintptr_t)env);
         _exit(127);
     }
     close(out[1]);
@@ -308,14 +328,14 @@ static int run_victim(const char *const settings[], struct belief *b)
     return status;
 }
 
-#define CHECK(condition, ...)                                                                                          \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s: ", what);                                                                             \
-            fprintf(stderr, __VA_ARGS__);                                                                              \
-            fputc('\n', stderr);                                                                                       \
-            fail_msg("%s", #condition);                                                                                \
-        }                                                                                                              \
+#define CHECK(condition, ...)              \
+    do {                                   \
+        if (!(condition)) {                \
+            fprintf(stderr, "%s: ", what); \
+            fprintf(stderr, __VA_ARGS__);  \
+            fputc('\n', stderr);           \
+            fail_msg("%s", #condition);    \
+        }                                  \
     } while (0)
 
 static uint32_t try_of(struct str json, uint32_t seq)
@@ -333,21 +353,23 @@ static void check_slot(struct store *s, const struct belief *b, size_t slot, con
     autoarena arena = arena_new();
     autoerr e = NULL;
     struct store_row row;
-    CHECK(store_get(s, &b->slots[slot].id, arena, &row, &e), "conversation %zu is lost: %s", slot, err_text(e));
+    CHECK(store_get(s, &b->slots[slot].id, arena, &row, &e), "conversation %zu is lost: %s", slot,
+          err_text(e));
     CHECK(row.number == b->slots[slot].number, "conversation %zu has another number", slot);
     uint32_t acknowledged = b->slots[slot].n, open = b->slots[slot].open.count, seq = 0;
     CHECK(row.next_seq == acknowledged || row.next_seq == acknowledged + open,
-          "conversation %zu has %u events; %u were acknowledged, %u were on their way", slot, row.next_seq, acknowledged, open);
+          "conversation %zu has %u events; %u were acknowledged, %u were on their way", slot, row.next_seq,
+          acknowledged, open);
     CHECK(row.leaf_seq == (int64_t)row.next_seq - 1, "conversation %zu: leaf %d", slot, (int)row.leaf_seq);
     while (seq < row.next_seq) {
         struct store_item *items;
         size_t n;
-        CHECK(store_read(s, row.number, seq, UINT32_MAX, 1000, true, arena, &items, &n, &e) && n > 0, "event %u of %zu: %s", seq,
-              slot, err_text(e));
+        CHECK(store_read(s, row.number, seq, UINT32_MAX, 1000, true, arena, &items, &n, &e) && n > 0,
+              "event %u of %zu: %s", seq, slot, err_text(e));
         for (size_t i = 0; i < n; i++, seq++) {
             uint32_t wanted = seq < acknowledged ? b->slots[slot].tries[seq] : b->slots[slot].open.try;
-            CHECK(items[i].seq == seq && try_of(items[i].json, seq) == wanted, "event %u of conversation %zu is not attempt %u",
-                  seq, slot, wanted);
+            CHECK(items[i].seq == seq && try_of(items[i].json, seq) == wanted,
+                  "event %u of conversation %zu is not attempt %u", seq, slot, wanted);
         }
     }
     CHECK(seq == row.next_seq, "conversation %zu has more events than it says", slot);
@@ -360,9 +382,10 @@ static void check_rest(struct store *s, const struct belief *b, const char *what
 {
     autobuf text = {0};
     uint64_t value = 0;
-    bool there = store_doc_get(s, STR("crash"), STR("value"), &text, NULL) && str_to_u64(buf_str(&text), &value);
-    CHECK((!there && b->doc == 0) || (there && (value == b->doc || value == b->doc_try)), "document: %u, wanted %u",
-          (unsigned)value, b->doc);
+    bool there =
+        store_doc_get(s, STR("crash"), STR("value"), &text, NULL) && str_to_u64(buf_str(&text), &value);
+    CHECK((!there && b->doc == 0) || (there && (value == b->doc || value == b->doc_try)),
+          "document: %u, wanted %u", (unsigned)value, b->doc);
     autoarena arena = arena_new();
     struct store_row row;
     if (b->copy.number) {
@@ -373,7 +396,8 @@ static void check_rest(struct store *s, const struct belief *b, const char *what
     }
     if (b->blob.number) {
         autobuf content = {0};
-        CHECK(store_blob_get(s, b->blob.number, &b->blob.id, &content, NULL) && content.n == BLOB_SIZE, "a blob is lost");
+        CHECK(store_blob_get(s, b->blob.number, &b->blob.id, &content, NULL) && content.n == BLOB_SIZE,
+              "a blob is lost");
     }
 }
 
@@ -489,11 +513,13 @@ static void fail_at_every_call(const char *kind, const char *number, bool on, bo
         snprintf(kind_setting, sizeof(kind_setting), "SHIM_FAIL_KIND=%s", kind);
         snprintf(errno_setting, sizeof(errno_setting), "SHIM_ERRNO=%s", number);
         snprintf(what, sizeof(what), "%s at call %u (%s)%s", number, n, kind, on ? " and on" : "");
-        int status = run_victim((const char *const[]){at, kind_setting, errno_setting, on ? "SHIM_FAIL_MODE=on" : "X=",
-                                                      brief ? "SHIM_FAIL_SHORT=1" : "Y=", NULL},
-                                &b);
+        int status = run_victim(
+            (const char *const[]){at, kind_setting, errno_setting,
+                                  on ? "SHIM_FAIL_MODE=on" : "X=", brief ? "SHIM_FAIL_SHORT=1" : "Y=", NULL},
+            &b);
         /* It may refuse to start; it never crashes. */
-        CHECK(WIFEXITED(status) && (WEXITSTATUS(status) == 0 || (WEXITSTATUS(status) == 3 && !b.opened)), "status %d", status);
+        CHECK(WIFEXITED(status) && (WEXITSTATUS(status) == 0 || (WEXITSTATUS(status) == 3 && !b.opened)),
+              "status %d", status);
         CHECK(on || !b.opened || (b.slots[0].n > 5 && b.slots[1].n > 5), "one failure ended it all");
         if (b.opened)
             judge_all(&b, n, all ? 7 : n % 2 ? 4 : 1, what);
@@ -542,7 +568,8 @@ static void find_tools(void)
 {
     ssize_t n = readlink("/proc/self/exe", scene.self, sizeof(scene.self) - 1);
     assert_true(n > 0);
-    const char *slash = strrchr(scene.self, '/'), *shim = getenv("HANDSD_SHIM"), *replay = getenv("HANDSD_SHIM_REPLAY");
+    const char *slash = strrchr(scene.self, '/'), *shim = getenv("HANDSD_SHIM"),
+               *replay = getenv("HANDSD_SHIM_REPLAY");
     int dir = (int)(slash - scene.self);
     snprintf(scene.shim, sizeof(scene.shim), "%.*s/shim.so", dir, scene.self);
     snprintf(scene.replay, sizeof(scene.replay), "%.*s/shim_replay", dir, scene.self);

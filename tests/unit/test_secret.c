@@ -7,7 +7,8 @@
 
 /* Key, time and token of generate.json of the Fernet specification. */
 static const char spec_key[] = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=";
-static const char spec_token[] = "gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0ODy021cpGVWKZ_eEwCGM4BLLF_5CV9dOPmrhuVUPgJobwOz7JcbmrR64jVmpU4IwqDA==";
+static const char spec_token[] =
+    "gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0ODy021cpGVWKZ_eEwCGM4BLLF_5CV9dOPmrhuVUPgJobwOz7JcbmrR64jVmpU4IwqDA==";
 
 static void key_decode(const char *text, uint8_t key[FERNET_KEY_BYTES])
 {
@@ -77,7 +78,8 @@ static void test_reference_tokens(void **state)
     } cases[] = {
         {"gAAAAABrAhD4ZwUPlsPUFNxcFCyrjs9Yuxxg2TTGkZ5o5lRbfRRR4WAxEj6K82LBIJEFCknfr6hrPPR20FF4nUYaviaeVW9dFg==",
          "sk-test-123"},
-        {"gAAAAABrAhD4NojMaAYAKpmFHgM977AiPFtxe-p4dvO724v8j4WN1g_d60r7A0K3VGfr5HP6R76T68M8YRiCnvEonGb6suN8-w==", ""},
+        {"gAAAAABrAhD4NojMaAYAKpmFHgM977AiPFtxe-p4dvO724v8j4WN1g_d60r7A0K3VGfr5HP6R76T68M8YRiCnvEonGb6suN8-w==",
+         ""},
         {"gAAAAABlU_EAAAECAwQFBgcICQoLDA0OD8_3AIAqtXXppI449NjjVPF6-DKFmc5D-N9WBSUGsgRp4_mwHq4EHSnv-"
          "ebhOL0MapA8FDStNInWR1G5Ly3vm3k=",
          "xxxxxxxxxxxxxxxxcaf\xc3\xa9"},
@@ -135,7 +137,8 @@ static void test_generated_key(void **state)
     char dir[64], path[128];
     temp_dir(dir);
     snprintf(path, sizeof(path), "%s/handsd.key", dir);
-    struct secrets *s = secrets_new(&(struct secrets_config){.session_key = STR("session"), .generated_path = path}, NULL);
+    struct secrets *s =
+        secrets_new(&(struct secrets_config){.session_key = STR("session"), .generated_path = path}, NULL);
     assert_non_null(s);
     struct stat info;
     assert_int_equal(stat(path, &info), 0);
@@ -174,7 +177,7 @@ static void test_generated_key(void **state)
 int main(void)
 {
     const struct CMUnitTest cases[] = {
-        cmocka_unit_test(test_specification),  cmocka_unit_test(test_specification_refused),
+        cmocka_unit_test(test_specification),    cmocka_unit_test(test_specification_refused),
         cmocka_unit_test(test_reference_tokens), cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_generated_key),
     };

@@ -59,8 +59,13 @@ static int teardown(void **state)
 
 static struct store_filter any_event(void)
 {
-    return (struct store_filter){.kind = -1, .source = -1, .since_us = INT64_MIN, .until_us = INT64_MAX,
-                                 .body = STR_NONE, .from_seq = -1, .limit = STORE_LIST_MAX};
+    return (struct store_filter){.kind = -1,
+                                 .source = -1,
+                                 .since_us = INT64_MIN,
+                                 .until_us = INT64_MAX,
+                                 .body = STR_NONE,
+                                 .from_seq = -1,
+                                 .limit = STORE_LIST_MAX};
 }
 
 /* ---- rows ---- */
@@ -68,8 +73,13 @@ static struct store_filter any_event(void)
 static void test_create_and_get(void **state)
 {
     struct fixture *f = *state;
-    struct store_create c = {.id = uuid_random(), .kind = STORE_STREAM, .status = 3, .created_us = 12345,
-                             .state = STR("{\"a\":1}"), .config = STR("{\"big\":true}"), .title = STR("T\xc3\xa4st")};
+    struct store_create c = {.id = uuid_random(),
+                             .kind = STORE_STREAM,
+                             .status = 3,
+                             .created_us = 12345,
+                             .state = STR("{\"a\":1}"),
+                             .config = STR("{\"big\":true}"),
+                             .title = STR("T\xc3\xa4st")};
     int64_t number, again;
     assert_int_equal(make_row(f->store, &c, &number), -1);
     assert_int_equal(make_row(f->store, &c, &again), ERR_CONFLICT);
@@ -121,15 +131,18 @@ static void test_list_and_count(void **state)
     int64_t made[N], got[N + 1], count;
     for (int i = 0; i < N; i++) {
         /* Equal times: ties are broken, no item is shown twice. */
-        struct store_create c = {.id = uuid_random(), .status = i % 2, .created_us = i / 3, .state = STR(""), .config = STR("")};
+        struct store_create c = {
+            .id = uuid_random(), .status = i % 2, .created_us = i / 3, .state = STR(""), .config = STR("")};
         assert_int_equal(make_row(f->store, &c, &made[i]), -1);
     }
-    struct store_create stream = {.id = uuid_random(), .kind = STORE_STREAM, .state = STR(""), .config = STR("")};
+    struct store_create stream = {
+        .id = uuid_random(), .kind = STORE_STREAM, .state = STR(""), .config = STR("")};
     int64_t stream_number;
     assert_int_equal(make_row(f->store, &stream, &stream_number), -1);
 
     size_t n;
-    const enum store_order orders[] = {STORE_CREATED_ASC, STORE_CREATED_DESC, STORE_UPDATED_ASC, STORE_UPDATED_DESC};
+    const enum store_order orders[] = {STORE_CREATED_ASC, STORE_CREATED_DESC, STORE_UPDATED_ASC,
+                                       STORE_UPDATED_DESC};
     for (size_t o = 0; o < ARRAY_LEN(orders); o++) {
         bool down = orders[o] == STORE_CREATED_DESC || orders[o] == STORE_UPDATED_DESC;
         list_pages(f->store, (struct store_list){.status = -1, .order = orders[o]}, 7, got, &n);
@@ -166,19 +179,40 @@ static void test_commit_whole(void **state)
     struct uuid id;
     struct writer w = writer_new(f->store, &id);
     struct store_event events[3] = {
-        {.id = event_id(1, 0), .kind = 7, .source = 2, .time_us = 99, .on_branch = true, .json = event_text(0, 10),
+        {.id = event_id(1, 0),
+         .kind = 7,
+         .source = 2,
+         .time_us = 99,
+         .on_branch = true,
+         .json = event_text(0, 10),
          .side = STR("side")},
         {.id = event_id(1, 1), .kind = 8, .source = 1, .time_us = 100, .json = event_text(1, 10)},
-        {.id = event_id(1, 2), .kind = 9, .source = 0, .time_us = 101, .branch = 4, .on_branch = true,
-         .json = event_text(2, 300 * 1024), .reduced = event_text(2, 5)},
+        {.id = event_id(1, 2),
+         .kind = 9,
+         .source = 0,
+         .time_us = 101,
+         .branch = 4,
+         .on_branch = true,
+         .json = event_text(2, 300 * 1024),
+         .reduced = event_text(2, 5)},
     };
     struct store_branch branch = {.branch = 4, .parent = 0, .at_seq = 0};
-    struct store_commit c = {.number = w.number, .token = w.token, .commit_id = 17, .events = events, .event_count = 3,
-                             .branches = &branch, .branch_count = 1};
-    c.delta = (struct store_delta){
-        .set = STORE_SET_STATUS | STORE_SET_LEAF | STORE_SET_TITLE | STORE_SET_STATE | STORE_SET_CONFIG | STORE_TOUCH,
-        .status = 5, .leaf_seq = 2, .branch = 4, .title = STR("a title"), .state = STR("new state"),
-        .config = STR("new config"), .updated_us = 777};
+    struct store_commit c = {.number = w.number,
+                             .token = w.token,
+                             .commit_id = 17,
+                             .events = events,
+                             .event_count = 3,
+                             .branches = &branch,
+                             .branch_count = 1};
+    c.delta = (struct store_delta){.set = STORE_SET_STATUS | STORE_SET_LEAF | STORE_SET_TITLE |
+                                          STORE_SET_STATE | STORE_SET_CONFIG | STORE_TOUCH,
+                                   .status = 5,
+                                   .leaf_seq = 2,
+                                   .branch = 4,
+                                   .title = STR("a title"),
+                                   .state = STR("new state"),
+                                   .config = STR("new config"),
+                                   .updated_us = 777};
     assert_int_equal(commit(f->store, &c, NULL), STORE_DONE);
 
     for (int round = 0; round < 2; round++) {
@@ -190,17 +224,20 @@ static void test_commit_whole(void **state)
         assert_int_equal(row.leaf_seq, 2);
         assert_int_equal(row.branch, 4);
         assert_int_equal(row.updated_us, 777);
-        assert_true(str_is(row.title, "a title") && str_is(row.state, "new state") && str_is(row.config, "new config"));
+        assert_true(str_is(row.title, "a title") && str_is(row.state, "new state") &&
+                    str_is(row.config, "new config"));
 
         struct store_item *items;
         size_t n;
         assert_true(store_read(f->store, w.number, 0, UINT32_MAX, 100, false, arena, &items, &n, NULL));
         assert_int_equal(n, 3);
         assert_true(uuid_eq(&items[0].id, &events[0].id) && str_eq(items[0].json, bytes_str(events[0].json)));
-        assert_true(items[0].kind == 7 && items[0].source == 2 && items[0].time_us == 99 && items[0].on_branch);
+        assert_true(items[0].kind == 7 && items[0].source == 2 && items[0].time_us == 99 &&
+                    items[0].on_branch);
         assert_true(str_is(items[0].side, "side") && !items[0].is_reduced);
         assert_true(!items[1].on_branch && !items[1].side.p && items[1].seq == 1);
-        assert_true(items[2].branch == 4 && items[2].is_reduced && str_eq(items[2].json, bytes_str(events[2].reduced)));
+        assert_true(items[2].branch == 4 && items[2].is_reduced &&
+                    str_eq(items[2].json, bytes_str(events[2].reduced)));
         assert_true(store_read(f->store, w.number, 2, 3, 100, true, arena, &items, &n, NULL));
         assert_int_equal(n, 1);
         assert_true(str_eq(items[0].json, bytes_str(events[2].json)));
@@ -250,9 +287,15 @@ static void test_unknown_commit_retried(void **state)
     struct uuid id;
     struct writer w = writer_new(f->store, &id);
     struct bytes *json = event_text(0, 10);
-    struct store_event first = {.id = uuid_random(), .json = json}, second = {.id = uuid_random(), .json = json};
-    struct store_commit a = {.number = w.number, .token = w.token, .commit_id = 1, .events = &first, .event_count = 1};
-    struct store_commit b = {.number = w.number, .token = w.token, .commit_id = 2, .expected_seq = 1, .events = &second,
+    struct store_event first = {.id = uuid_random(), .json = json},
+                       second = {.id = uuid_random(), .json = json};
+    struct store_commit a = {
+        .number = w.number, .token = w.token, .commit_id = 1, .events = &first, .event_count = 1};
+    struct store_commit b = {.number = w.number,
+                             .token = w.token,
+                             .commit_id = 2,
+                             .expected_seq = 1,
+                             .events = &second,
                              .event_count = 1};
     struct store_commit empty = {.number = w.number, .token = w.token, .commit_id = 3, .expected_seq = 2};
     assert_int_equal(commit(f->store, &a, NULL), STORE_DONE);
@@ -311,7 +354,8 @@ static void test_fencing(void **state)
     struct store_commit late = {.number = w.number, .token = second, .commit_id = 99, .expected_seq = w.seq};
     assert_int_equal(commit(f->store, &late, &kind), STORE_LOST);
     assert_int_equal(kind, ERR_LOST);
-    struct writer stranger = {.store = f->store, .number = w.number, .token = third, .commit_id = 1000, .seq = w.seq};
+    struct writer stranger = {
+        .store = f->store, .number = w.number, .token = third, .commit_id = 1000, .seq = w.seq};
     assert_int_equal(write_events(&stranger, 1, 10), STORE_DONE);
     /* A release by the fenced owner does not free what the stranger holds; the stranger's own does. */
     store_release(f->store, w.number, second);
@@ -379,7 +423,8 @@ static void test_two_owners(void **state)
     int64_t number = make_conversation(f->store, &id), count;
     struct fighter fighters[2] = {{f->store, number, "a", 0, 0}, {f->store, number, "b", 0, 0}};
     for (int i = 0; i < 2; i++)
-        assert_true(thread_start(&fighters[i].thread, "fighter", THREAD_STACK_BYTES, fighter_main, &fighters[i], NULL));
+        assert_true(thread_start(&fighters[i].thread, "fighter", THREAD_STACK_BYTES, fighter_main,
+                                 &fighters[i], NULL));
     for (int i = 0; i < 2; i++)
         pthread_join(fighters[i].thread, NULL);
     struct store_filter filter = any_event();
@@ -413,8 +458,13 @@ static void test_bad_item_fails_alone(void **state)
         struct burst *b = &bursts[i];
         answer_init(&b->answer);
         b->event = (struct store_event){.id = uuid_random(), .json = json};
-        b->commit = (struct store_commit){.number = mine->number, .token = mine->token, .commit_id = 5,
-                                          .events = &b->event, .event_count = 1, .done = on_commit, .arg = &b->answer};
+        b->commit = (struct store_commit){.number = mine->number,
+                                          .token = mine->token,
+                                          .commit_id = 5,
+                                          .events = &b->event,
+                                          .event_count = 1,
+                                          .done = on_commit,
+                                          .arg = &b->answer};
     }
     bursts[BAD].commit.branches = duplicate;
     bursts[BAD].commit.branch_count = 2;
@@ -427,7 +477,9 @@ static void test_bad_item_fails_alone(void **state)
         assert_true(store_commit(f->store, &bursts[i].commit, NULL));
     for (int i = 0; i <= N; i++) {
         answer_wait(&bursts[i].answer);
-        assert_int_equal(bursts[i].answer.result, i == BAD ? STORE_FAILED : i == N ? bursts[i].answer.result : STORE_DONE);
+        assert_int_equal(bursts[i].answer.result, i == BAD ? STORE_FAILED
+                                                  : i == N ? bursts[i].answer.result
+                                                           : STORE_DONE);
         answer_end(&bursts[i].answer);
     }
     for (int i = 0; i < N; i++) {
@@ -454,8 +506,14 @@ static void test_order_of_submission(void **state)
         struct burst *b = &bursts[i];
         answer_init(&b->answer);
         b->event = (struct store_event){.id = event_id(1, i), .json = event_text(i, 10)};
-        b->commit = (struct store_commit){.number = w.number, .token = w.token, .commit_id = 1 + i, .expected_seq = i,
-                                          .events = &b->event, .event_count = 1, .done = on_commit, .arg = &b->answer};
+        b->commit = (struct store_commit){.number = w.number,
+                                          .token = w.token,
+                                          .commit_id = 1 + i,
+                                          .expected_seq = i,
+                                          .events = &b->event,
+                                          .event_count = 1,
+                                          .done = on_commit,
+                                          .arg = &b->answer};
         assert_true(store_commit(f->store, &b->commit, NULL));
     }
     for (uint32_t i = 0; i < N; i++) {
@@ -484,9 +542,14 @@ static void test_queue_is_bounded(void **state)
         autoerr e = NULL;
         answer_init(&b->answer);
         b->event = (struct store_event){.id = uuid_random(), .json = json};
-        b->commit = (struct store_commit){.number = w.number, .token = w.token, .commit_id = 1 + (uint64_t)accepted,
-                                          .expected_seq = (uint32_t)accepted, .events = &b->event, .event_count = 1,
-                                          .done = on_commit, .arg = &b->answer};
+        b->commit = (struct store_commit){.number = w.number,
+                                          .token = w.token,
+                                          .commit_id = 1 + (uint64_t)accepted,
+                                          .expected_seq = (uint32_t)accepted,
+                                          .events = &b->event,
+                                          .event_count = 1,
+                                          .done = on_commit,
+                                          .arg = &b->answer};
         b->answer.came = !store_commit(f->store, &b->commit, &e);
         if (e)
             assert_int_equal(e->kind, ERR_BUSY);
@@ -534,7 +597,8 @@ static void test_watch(void **state)
     struct store_commit quiet = {.number = w.number, .token = w.token, .commit_id = 77, .expected_seq = 3};
     assert_int_equal(commit(f->store, &quiet, NULL), STORE_DONE); /* no events: nobody is told */
     assert_int_equal(write_events(&w, 1, 10), STORE_DONE);
-    assert_int_equal(doc_put(f->store, "s", "k", STR("v")), -1); /* a later group: the watcher has been called */
+    assert_int_equal(doc_put(f->store, "s", "k", STR("v")),
+                     -1); /* a later group: the watcher has been called */
     WITH_LOCK(&seen.lock)
     assert_true(seen.calls == 2 && seen.number == w.number && seen.next_seq == 4);
     store_watch(f->store, NULL, NULL);
@@ -579,7 +643,8 @@ static void test_pages(void **state)
 static bool filter_means(const struct store_filter *f, uint32_t seq)
 {
     return (f->kind < 0 || (int)(seq % 5) == f->kind) && (f->source < 0 || (int)(seq % 3) == f->source) &&
-           1000 * (int64_t)seq >= f->since_us && (f->until_us == INT64_MAX || 1000 * (int64_t)seq < f->until_us);
+           1000 * (int64_t)seq >= f->since_us &&
+           (f->until_us == INT64_MAX || 1000 * (int64_t)seq < f->until_us);
 }
 
 static void check_filter(struct store *s, int64_t number, uint32_t total, struct store_filter f)
@@ -665,13 +730,18 @@ static void test_body_filter(void **state)
     for (uint32_t i = 0; i < N; i += 10) {
         struct store_event events[10];
         for (uint32_t k = 0; k < 10; k++)
-            events[k] = (struct store_event){.id = event_id(w.number, i + k), .kind = (uint8_t)(k % 2),
-                                             .json = event_text(i + k, 5)};
-        events[0].search_text = STR("Hello World, STRA\xc3\x9f" "E \xc3\x84PFEL \xd0\x9f\xd0\xa0\xd0\x98");
+            events[k] = (struct store_event){
+                .id = event_id(w.number, i + k), .kind = (uint8_t)(k % 2), .json = event_text(i + k, 5)};
+        events[0].search_text = STR("Hello World, STRA\xc3\x9f"
+                                    "E \xc3\x84PFEL \xd0\x9f\xd0\xa0\xd0\x98");
         events[1].search_text = STR("hello other");
         events[2].search_text = STR("");
-        struct store_commit c = {.number = w.number, .token = w.token, .commit_id = i + 1, .expected_seq = i,
-                                 .events = events, .event_count = 10};
+        struct store_commit c = {.number = w.number,
+                                 .token = w.token,
+                                 .commit_id = i + 1,
+                                 .expected_seq = i,
+                                 .events = events,
+                                 .event_count = 10};
         assert_int_equal(commit(f->store, &c, NULL), STORE_DONE);
         for (int k = 0; k < 10; k++)
             bytes_unref(events[k].json);
@@ -681,8 +751,16 @@ static void test_body_filter(void **state)
         int kind;
         int64_t matches;
     } cases[] = {
-        {"hello", -1, 60},  {"HELLO", 0, 30}, {"hello", 1, 30}, {"world", -1, 30}, {"w\xc3\xb6rld", -1, 0},
-        {"\xc3\xa4pfel", -1, 30}, {"\xc3\x84pfel \xd0\xbf\xd1\x80", -1, 30}, {"", -1, 90}, {"%", -1, 0}, {"text", -1, 0},
+        {"hello", -1, 60},
+        {"HELLO", 0, 30},
+        {"hello", 1, 30},
+        {"world", -1, 30},
+        {"w\xc3\xb6rld", -1, 0},
+        {"\xc3\xa4pfel", -1, 30},
+        {"\xc3\x84pfel \xd0\xbf\xd1\x80", -1, 30},
+        {"", -1, 90},
+        {"%", -1, 0},
+        {"text", -1, 0},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         for (int down = 0; down < 2; down++) {
@@ -698,7 +776,8 @@ static void test_body_filter(void **state)
                 autoarena arena = arena_new();
                 struct store_item *items;
                 size_t n;
-                assert_true(store_search(f->store, w.number, &filter, arena, &items, &n, &filter.from_seq, NULL));
+                assert_true(
+                    store_search(f->store, w.number, &filter, arena, &items, &n, &filter.from_seq, NULL));
                 for (size_t k = 0; k < n; k++, seen++) {
                     assert_true(down ? items[k].seq < last : items[k].seq > last);
                     last = items[k].seq;
@@ -742,12 +821,24 @@ static void test_usage(void **state)
     struct writer w = writer_new(f->store, &id);
     for (uint32_t i = 0; i < 10; i++) {
         struct store_usage usage[2] = {
-            {.usage_id = STR("agent"), .model = i < 5 ? STR("old") : STR("new"), .response_id = STR("r"), .cost = 0.5,
-             .seconds = 2, .prompt = 100 + i, .completion = 10, .cache_read = 1, .cache_write = 2, .reasoning = 3,
-             .context_window = 1000 + i, .time_us = i},
+            {.usage_id = STR("agent"),
+             .model = i < 5 ? STR("old") : STR("new"),
+             .response_id = STR("r"),
+             .cost = 0.5,
+             .seconds = 2,
+             .prompt = 100 + i,
+             .completion = 10,
+             .cache_read = 1,
+             .cache_write = 2,
+             .reasoning = 3,
+             .context_window = 1000 + i,
+             .time_us = i},
             {.usage_id = STR("condenser"), .model = STR("small"), .cost = 0.25, .prompt = 1},
         };
-        struct store_commit c = {.number = w.number, .token = w.token, .commit_id = 1 + i, .usage = usage,
+        struct store_commit c = {.number = w.number,
+                                 .token = w.token,
+                                 .commit_id = 1 + i,
+                                 .usage = usage,
                                  .usage_count = i == 3 ? 2 : 1};
         assert_int_equal(commit(f->store, &c, NULL), STORE_DONE);
         assert_int_equal(commit(f->store, &c, NULL), STORE_ALREADY_DONE); /* nothing is counted twice */
@@ -762,11 +853,13 @@ static void test_usage(void **state)
         assert_true(str_is(sums[0].usage_id, "agent") && str_is(sums[0].model, "new") && sums[0].calls == 10);
         assert_true(sums[0].prompt == 1045 && sums[0].completion == 100 && sums[0].cost == 5.0);
         assert_true(sums[0].cache_read == 10 && sums[0].cache_write == 20 && sums[0].reasoning == 30);
-        assert_true(sums[0].context_window == 1009 && sums[0].last_prompt == 109 && sums[0].last_completion == 10);
+        assert_true(sums[0].context_window == 1009 && sums[0].last_prompt == 109 &&
+                    sums[0].last_completion == 10);
         assert_true(str_is(sums[1].usage_id, "condenser") && sums[1].calls == 1 && sums[1].cost == 0.25);
         assert_true(store_usage_read(f->store, w.number, 100, arena, &calls, &n, NULL));
         assert_int_equal(n, 11);
-        assert_true(calls[0].prompt == 100 && str_is(calls[4].usage_id, "condenser") && calls[10].prompt == 109);
+        assert_true(calls[0].prompt == 100 && str_is(calls[4].usage_id, "condenser") &&
+                    calls[10].prompt == 109);
         assert_true(calls[10].seconds == 2 && calls[10].time_us == 9);
         assert_true(store_usage_read(f->store, w.number, 2, arena, &calls, &n, NULL));
         assert_true(n == 2 && calls[0].prompt == 108 && calls[1].prompt == 109);
@@ -814,17 +907,30 @@ static void test_copy(void **state)
     struct writer w = writer_new(f->store, &id);
     for (int i = 0; i < 7; i++)
         assert_int_equal(write_events(&w, 100, 50), STORE_DONE);
-    struct store_event said = {.id = uuid_random(), .on_branch = true, .branch = 3, .json = event_text(700, 5),
+    struct store_event said = {.id = uuid_random(),
+                               .on_branch = true,
+                               .branch = 3,
+                               .json = event_text(700, 5),
                                .search_text = STR("needle")};
     struct store_branch branches[2] = {{.branch = 3, .at_seq = 699}, {.branch = 4, .at_seq = 700}};
-    struct store_commit c = {.number = w.number, .token = w.token, .commit_id = 1234, .expected_seq = 700,
-                             .events = &said, .event_count = 1, .branches = branches, .branch_count = 2};
+    struct store_commit c = {.number = w.number,
+                             .token = w.token,
+                             .commit_id = 1234,
+                             .expected_seq = 700,
+                             .events = &said,
+                             .event_count = 1,
+                             .branches = branches,
+                             .branch_count = 2};
     assert_int_equal(commit(f->store, &c, NULL), STORE_DONE);
     w.seq = 701;
     assert_int_equal(write_events(&w, 40, 50), STORE_DONE);
     assert_int_equal(blob_put(f->store, w.number, &blob, STR("kept")), -1);
 
-    struct store_create into = {.id = uuid_random(), .status = 2, .created_us = 5, .state = STR("s"), .config = STR("c"),
+    struct store_create into = {.id = uuid_random(),
+                                .status = 2,
+                                .created_us = 5,
+                                .state = STR("s"),
+                                .config = STR("c"),
                                 .title = STR("copy")};
     int64_t number, whole;
     assert_int_equal(copy_row(f->store, w.number, 701, &into, &number), -1);
@@ -976,7 +1082,8 @@ static void test_readers_beside_writer(void **state)
     struct reading readers[READERS];
     for (int i = 0; i < READERS; i++) {
         readers[i] = (struct reading){.store = f->store, .number = w.number};
-        assert_true(thread_start(&readers[i].thread, "reader", THREAD_STACK_BYTES, reading_main, &readers[i], NULL));
+        assert_true(
+            thread_start(&readers[i].thread, "reader", THREAD_STACK_BYTES, reading_main, &readers[i], NULL));
     }
     for (int i = 0; i < 120; i++)
         assert_int_equal(write_events(&w, 20, 1000), STORE_DONE);
@@ -986,7 +1093,10 @@ static void test_readers_beside_writer(void **state)
     }
 }
 
-#define CASE(test) {#test, test, setup, teardown, NULL}
+#define CASE(test)                         \
+    {                                      \
+#test, test, setup, teardown, NULL \
+    }
 
 int main(void)
 {

@@ -93,7 +93,8 @@ static UNUSED_FN int make_row(struct store *s, const struct store_create *c, int
 static UNUSED_FN int64_t make_conversation(struct store *s, struct uuid *id)
 {
     *id = uuid_random();
-    struct store_create c = {.id = *id, .created_us = clock_wall_us(), .state = STR("{}"), .config = STR("{}")};
+    struct store_create c = {
+        .id = *id, .created_us = clock_wall_us(), .state = STR("{}"), .config = STR("{}")};
     int64_t number = 0;
     assert_int_equal(make_row(s, &c, &number), -1);
     assert_true(number > 0);
@@ -167,8 +168,12 @@ static UNUSED_FN enum store_result write_events(struct writer *w, size_t n, size
                                          .time_us = 1000 * (int64_t)(w->seq + i),
                                          .on_branch = true,
                                          .json = event_text(w->seq + i, padding)};
-    struct store_commit c = {.number = w->number, .token = w->token, .commit_id = ++w->commit_id,
-                             .expected_seq = w->seq, .events = events, .event_count = n};
+    struct store_commit c = {.number = w->number,
+                             .token = w->token,
+                             .commit_id = ++w->commit_id,
+                             .expected_seq = w->seq,
+                             .events = events,
+                             .event_count = n};
     c.delta = (struct store_delta){.set = STORE_SET_LEAF, .leaf_seq = (int64_t)(w->seq + n) - 1};
     enum store_result result = commit(w->store, &c, NULL);
     if (result == STORE_DONE)
@@ -195,7 +200,8 @@ static UNUSED_FN int delete_row(struct store *s, int64_t number)
     return answer_end(&a);
 }
 
-static UNUSED_FN int copy_row(struct store *s, int64_t from, uint32_t to, const struct store_create *into, int64_t *number)
+static UNUSED_FN int copy_row(struct store *s, int64_t from, uint32_t to, const struct store_create *into,
+                              int64_t *number)
 {
     struct answer a;
     answer_init(&a);

@@ -163,11 +163,12 @@ static void test_one_owner(void **state)
 static void delete_begun(const struct place *p, int64_t number)
 {
     char text[400];
-    snprintf(text, sizeof(text),
-             "BEGIN; DELETE FROM conversation WHERE number = %d; DELETE FROM conversation_text WHERE number = %d;"
-             "DELETE FROM conversation_config WHERE number = %d;"
-             "INSERT INTO work(id, kind, number, source, upto, at) VALUES(7, 1, %d, 0, 0, 0); COMMIT",
-             (int)number, (int)number, (int)number, (int)number);
+    snprintf(
+        text, sizeof(text),
+        "BEGIN; DELETE FROM conversation WHERE number = %d; DELETE FROM conversation_text WHERE number = %d;"
+        "DELETE FROM conversation_config WHERE number = %d;"
+        "INSERT INTO work(id, kind, number, source, upto, at) VALUES(7, 1, %d, 0, 0, 0); COMMIT",
+        (int)number, (int)number, (int)number, (int)number);
     sql(p, text);
 }
 
@@ -231,7 +232,8 @@ static void test_copy_goes_on_after_restart(void **state)
         store_close(s);
     }
     assert_int_equal(row.next_seq, 3000);
-    struct store_filter filter = {.kind = 1, .source = -1, .since_us = INT64_MIN, .until_us = INT64_MAX, .from_seq = -1};
+    struct store_filter filter = {
+        .kind = 1, .source = -1, .since_us = INT64_MIN, .until_us = INT64_MAX, .from_seq = -1};
     int64_t count;
     assert_true(store_count_events(s, row.number, &filter, &count, NULL));
     assert_int_equal(count, 600);
@@ -288,9 +290,14 @@ static void test_log_stays_small(void **state)
 int main(void)
 {
     const struct CMUnitTest cases[] = {
-        CASE(test_header_and_modes), CASE(test_foreign_files_refused), CASE(test_empty_file_is_made),
-        CASE(test_one_owner), CASE(test_delete_goes_on_after_restart), CASE(test_copy_goes_on_after_restart),
-        CASE(test_shared_blob), CASE(test_log_stays_small),
+        CASE(test_header_and_modes),
+        CASE(test_foreign_files_refused),
+        CASE(test_empty_file_is_made),
+        CASE(test_one_owner),
+        CASE(test_delete_goes_on_after_restart),
+        CASE(test_copy_goes_on_after_restart),
+        CASE(test_shared_blob),
+        CASE(test_log_stays_small),
     };
     clock_init();
     wal_vfs_register();

@@ -1,0 +1,33 @@
+/* turn: what a run thread works with, and the parts of its work that have files of their own. The thread's alone. */
+#pragma once
+#include "conversation/internal.h"
+
+struct turn { /* the thread's own */
+    struct run *run;
+    struct conversation *c;
+    struct config *config; /* of this run: a reference, so that texts in it live as long */
+    struct state *state;   /* committed, as of the last look */
+    struct agent *agent;
+    struct view *view;
+    struct mask *mask;     /* last one given to the agent */
+    uint32_t view_seq;     /* next event the view wants */
+    uint32_t step_seq;     /* view_seq when the present step began */
+    uint64_t stats_serial; /* likewise: deltas of this step belong to it */
+    struct buf cwd;        /* of the last terminal result on the path */
+    struct agent_host host;
+    int64_t iterations;
+    char id[UUID_DASHED_LEN + 1];
+};
+
+/* path.c: the view of the active path. */
+bool turn_read_path(struct turn *t, uint32_t branch, uint32_t to, struct err **e);
+/* Brings the view up to what is committed: the run's own events, and messages that came meanwhile. */
+bool turn_catch_up(struct turn *t, struct err **e);
+
+/* turn_append.c: commits drafts (ended either way, also on failure) and waits for it. A full queue makes a run wait
+ * (requests get 503). */
+bool turn_append(struct turn *t, struct event_draft *drafts, size_t n, const struct agent_update *update,
+                 struct err **e);
+
+/* turn_host.c: fills t->host, by which the agent acts. */
+void turn_host_init(struct turn *t);

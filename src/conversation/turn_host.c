@@ -1,0 +1,80 @@
+/* turn_host: what an agent needs from the conversation that runs it. */
+#include "base/clock.h"
+#include "conversation/turn.h"
+
+static bool host_append(void *arg, struct event_draft *drafts, size_t n, const struct agent_update *update,
+                        struct err **e)
+{
+    return turn_append(arg, drafts, n, update, e);
+}
+
+struct delta {
+    struct conversation *c;
+    struct bytes *frame;
+    uint64_t serial;
+};
+
+static void delta_arrived(void *arg)
+{
+    struct delta *d = arg;
+    subscriptions_delta(d->c, d->frame, d->serial);
+    conversation_unref(d->c);
+    free(d);
+}
+
+static void host_delta(void *arg, struct str content, struct str reasoning)
+{
+    struct turn *t = arg;
+    struct event_draft draft;
+    event_draft_init(&draft, EVENT_STREAMING_DELTA, SOURCE_AGENT);
+    struct json_writer w = json_writer(&draft.body);
+    w.depth = 1;
+    if (content.n > 0)
+        jw_member_str(&w, "content", content);
+    if (reasoning.n > 0)
+        jw_member_str(&w, "reasoning_content", reasoning);
+    struct uuid id = uuid_random();
+    autobuf text = {0};
+    event_write(&text, &draft, buf_str(&draft.body), &id, clock_wall_us(), STR_NONE);
+    event_draft_deinit(&draft);
+    struct delta *d = xmalloc(sizeof(*d));
+    *d = (struct delta){conversation_ref(t->c), bytes_take(&text), t->stats_serial};
+    loop_call(t->c->service->config.loop, delta_arrived, d);
+}
+
+static const struct mask *host_mask(void *arg)
+{
+    struct turn *t = arg;
+    struct state *now = committed_get(t->c);
+    struct mask *mask = mask_ref(now->config->mask);
+    state_unref(now);
+    mask_unref(t->mask);
+    t->mask = mask;
+    return mask;
+}
+
+static struct str host_last_cwd(void *arg)
+{
+    struct turn *t = arg;
+    return t->cwd.n > 0 ? buf_str(&t->cwd) : t->config->working_dir;
+}
+
+void turn_host_init(struct turn *t)
+{
+    const struct conversations_config *config = &t->c->service->config;
+    uint64_t token = 0;
+    WITH_LOCK(&t->c->lock)
+    token = t->c->token;
+    t->host = (struct agent_host){
+        .arg = t,
+        .mailbox = t->run->mailbox,
+        .hands = config->hands,
+        .hand = {.id = t->c->id, .owner_token = token, .working_dir = t->config->working_dir},
+        .llm = config->llm,
+        .conversation = uuid_dashed(&t->c->id, t->id),
+        .append = host_append,
+        .delta = host_delta,
+        .mask = host_mask,
+        .last_cwd = host_last_cwd,
+    };
+}
