@@ -12,7 +12,8 @@
 #define READ_TURN (256 * 1024) /* of one terminal in one turn of the loop */
 #define BEFORE_MAX (64 * 1024) /* output from between two commands: the end of it */
 #define START_MS 10000         /* from exec to the first start mark */
-#define LOST_MS 1000           /* from an end mark to the start mark that should have come before it */
+#define LOST_MS 200            /* from an end mark to the start mark that should have come before it */
+#define LOST_RETRIES 2         /* how often the trigger is typed again */
 #define REPAIR_MS 200          /* from Ctrl-C to a look at whether our prompt came */
 #define LEAVE_MS 300           /* from the shell's end to its last output, which has a mark behind it */
 #define GONE_GRACE_MS 300      /* for what a shell that ended by itself leaves behind */

@@ -105,7 +105,7 @@ static bool find_page(struct request *r, int64_t number, struct str page, int64_
 {
     autoerr e = NULL;
     struct uuid id;
-    struct store_item item;
+    struct store_item item = {0};
     if (!page.p)
         return true;
     if (!uuid_parse(page, &id)) {
@@ -223,7 +223,7 @@ static bool find_event(struct request *r, int64_t number, struct str text, bool 
 static void get_event(struct request *r, const void *argsp)
 {
     const struct event_args *args = argsp;
-    struct store_item item;
+    struct store_item item = {0};
     int64_t number;
     autoerr e = NULL;
     if (!find_conversation(r, &args->id, &number))
@@ -276,7 +276,7 @@ static void batch_events(struct request *r, const void *argsp)
     buf_add_char(&body, '[');
     for (struct json_iter it = json_iter(ids); json_next(&it);) {
         autoerr e = NULL;
-        struct store_item item;
+        struct store_item item = {0};
         if (it.index > 0)
             buf_add_char(&body, ',');
         if (find_event(r, number, json_str(it.value), false, &item, &e)) {

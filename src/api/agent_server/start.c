@@ -254,7 +254,7 @@ static bool check_secret(const struct json_value *v, const struct json_path *pat
                         STR("Input tag 'kind' should be 'StaticSecret' or 'LookupSecret'"), NULL, STR_NONE);
     else if (!json_is_null(value) && json_type(value) != JSON_STRING)
         problem_value(problems, path, v, "a secret's value is a text");
-    else if (str_is(kind, "LookupSecret") && !json_get_str(v, "url").p)
+    else if (kind.p && str_is(kind, "LookupSecret") && !json_get_str(v, "url").p)
         problem_value(problems, path, v, "a LookupSecret needs a url");
     else
         return true;
@@ -323,7 +323,7 @@ static void check_texts(struct check *c, const struct start_args *args)
     struct str name = args->span_name;
     bool good = true;
     for (size_t i = 0; i < name.n; i++)
-        good &= memchr("._:/-", name.p[i], 5) || (name.p[i] >= '0' && name.p[i] <= '9') ||
+        good &= str_find_char(STR("._:/-"), name.p[i]) >= 0 || (name.p[i] >= '0' && name.p[i] <= '9') ||
                 (name.p[i] >= 'A' && name.p[i] <= 'Z') || (name.p[i] >= 'a' && name.p[i] <= 'z');
     if (!good)
         wrong(c, "observability_span_name", NULL, "string_pattern_mismatch",
