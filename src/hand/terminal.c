@@ -1,14 +1,14 @@
 #include "hand/terminal.h"
 #include "base/cleanup.h"
-#include "hand/env.h"
 #include "hand/operations.h"
 #include <signal.h>
-#include <sys/utsname.h>
 
 #define TERMINALS_DEFAULT_NAME STR("terminal")
 #define NAME_MAX_BYTES 256
-#define INPUT_MAX (1024 * 1024) /* bytes typed by one call */
-#define END_GRACE_MS 300        /* between SIGHUP and SIGKILL */
+#define TERMINALS_MAX 256                   /* of one hand; each is four processes */
+#define INPUT_WAITING_MAX (4 * 1024 * 1024) /* bytes typed that the program has not read */
+#define INPUT_MAX (1024 * 1024)             /* bytes typed by one call */
+#define END_GRACE_MS 300                    /* between SIGHUP and SIGKILL */
 
 /* A cancelled call's command: Ctrl-C at once, after each step a pause, and a result within a second. First SIGINT to the
  * foreground group, or the prompt's repair; then, several times because a shell may be in a loop, SIGKILL to it and
@@ -38,15 +38,11 @@ static void call_detach(struct call *c)
 
 static void add_facts(const struct terminal *t, struct buf *out)
 {
-    struct account account;
-    struct utsname name;
-    account_find(&account, getuid());
     wire_add_str(out, F_CWD, buf_str(&t->cwd));
-    wire_add_str(out, F_USER, buf_str(&account.name));
-    wire_add_str(out, F_HOST, uname(&name) == 0 ? str_from(name.nodename) : STR(""));
+    wire_add_str(out, F_USER, buf_str(&t->user));
+    wire_add_str(out, F_HOST, buf_str(&t->host));
     wire_add_str(out, F_PYTHON, buf_str(&t->python));
     wire_add_int(out, F_PID, t->pid);
-    account_deinit(&account);
 }
 
 static void add_output(struct terminal *t, struct output *o, struct buf *out)
@@ -243,6 +239,11 @@ static void send_input(struct terminal *t, struct call *c)
             buf_add_char(&typed, text.p[i] == '\n' ? '\r' : text.p[i]);
         buf_add_char(&typed, '\r');
     }
+    if (t->input.n - t->input_at + typed.n > INPUT_WAITING_MAX) {
+        call_fail(c, WIRE_BUSY, "the program has not read %zu bytes of earlier input",
+                  t->input.n - t->input_at);
+        return;
+    }
     await(t, c);
     if (typed.n == 1 && typed.p[0] == 3)
         terminal_type_interrupt(t);
@@ -336,6 +337,10 @@ void terminal_start(struct call *c)
     if (!check(c))
         return;
     struct terminal *t = hand_named(c->hand, HAND_TERMINAL, name_of(c));
+    if (!t && terminal_count() >= TERMINALS_MAX) {
+        call_fail(c, WIRE_BUSY, "there are %d terminals already", TERMINALS_MAX);
+        return;
+    }
     if (!t) {
         t = terminal_new(c->hand, name_of(c));
         hand_name(c->hand, HAND_TERMINAL, name_of(c), t, terminal_free);
@@ -369,7 +374,7 @@ void terminal_ended(struct terminal *t)
     } else if (t->call && t->cancelled) {
         call_fail(t->call, WIRE_CANCELLED, "cancelled while the shell was being ended");
     } else if (t->call) {
-        begin(t, t->call);
+        dispatch(t, t->call);
     }
 }
 

@@ -44,7 +44,7 @@ struct terminal {
     enum terminal_unseen unseen;
     int exit_code; /* -1: it is running */
     int64_t pid;
-    struct buf cwd, path, python;
+    struct buf cwd, path, python, user, host;
     uint64_t output_ms; /* when anything was last read */
 
     /* The call, and what it waits for. */
@@ -60,6 +60,7 @@ struct terminal {
 
 /* terminal_session.c */
 struct terminal *terminal_new(struct hand *h, struct str name);
+unsigned terminal_count(void);
 void terminal_free(void *t); /* the shell has ended, or the hand is about to */
 bool terminal_open(struct terminal *t, struct str cwd, unsigned columns, unsigned rows, struct err **e);
 bool terminal_run(struct terminal *t, struct str command, struct str fields, struct err **e);

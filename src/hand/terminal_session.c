@@ -3,10 +3,12 @@
 #include "base/path.h"
 #include "base/utf8.h"
 #include "base/uuid.h"
+#include "hand/env.h"
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 
 #define READ_CHUNK (64 * 1024)
 #define READ_TURN (256 * 1024) /* of one terminal in one turn of the loop */
@@ -18,13 +20,28 @@
 #define LEAVE_MS 300           /* from the shell's end to its last output, which has a mark behind it */
 #define GONE_GRACE_MS 300      /* for what a shell that ended by itself leaves behind */
 
+static unsigned count;
+
+unsigned terminal_count(void)
+{
+    return count;
+}
+
 struct terminal *terminal_new(struct hand *h, struct str name)
 {
+    struct account account;
+    struct utsname system;
     struct terminal *t = xcalloc(1, sizeof(*t));
     t->hand = h;
     t->name = str_dup(name);
     t->shell = SHELL_CLOSED;
     t->pid = -1;
+    account_find(&account, getuid());
+    buf_add(&t->user, buf_str(&account.name));
+    account_deinit(&account);
+    if (uname(&system) == 0)
+        buf_add_cstr(&t->host, system.nodename);
+    count++;
     return t;
 }
 
@@ -35,14 +52,19 @@ void output_deinit(struct output *o)
     o->elided = 0;
 }
 
-/* Lets go of the shell, not of its keeper. */
-static void shell_drop(struct terminal *t)
+static void timers_clear(struct terminal *t)
 {
     uint64_t *const timers[] = {&t->start_timer, &t->lost_timer, &t->repair_timer, &t->leave_timer};
     for (size_t i = 0; i < ARRAY_LEN(timers); i++) {
         hand_timer_cancel(t->hand, *timers[i]);
         *timers[i] = 0;
     }
+}
+
+/* Lets go of the shell, not of its keeper. */
+static void shell_drop(struct terminal *t)
+{
+    timers_clear(t);
     hand_unwatch(t->hand, t->watch);
     t->watch = 0;
     shell_close(&t->shell);
@@ -62,6 +84,9 @@ void terminal_free(void *arg)
     buf_deinit(&t->cwd);
     buf_deinit(&t->path);
     buf_deinit(&t->python);
+    buf_deinit(&t->user);
+    buf_deinit(&t->host);
+    count--;
     free(t->name);
     free(t);
 }
@@ -389,8 +414,9 @@ static void on_tree_ended(void *arg)
 
 void terminal_end(struct terminal *t, unsigned grace_ms)
 {
-    if (t->state == TERM_ENDING)
+    if (t->state == TERM_ENDING || t->state == TERM_NONE)
         return;
+    timers_clear(t);
     t->state = TERM_ENDING;
     t->unseen = UNSEEN_NOTHING;
     output_deinit(&t->done);

@@ -33,12 +33,12 @@
 /* The prompts. %N is the nonce. In bash the mark is written to the shell's own descriptor of the terminal, so that
  * `exec >file 2>&1` cannot swallow it; before that, lines that were typed and read by nobody are dropped: they would be
  * taken for commands. The values of variables are looked at when the prompt is made. */
-#define BASH_PROMPT                                                                                          \
-    "{ __hand=${__hand-$?}; while command read -rt 0 -u 255 && command read -rt 0.01 -u 255 _; do :; done; " \
-    "command printf \"\\033]" VT_MARK                                                                        \
-    ";%s;E%s;%s;%s;%s\\037%s\\037%s%s\\a\" %N \"$__hand\" \"${!:-}\" \"$-\" "                                \
-    "\"${PWD-}\" %N \"${PATH-}\" %N >&255; unset -v __hand; } 2>&-"
-#define SH_PROMPT "\033]" VT_MARK ";%N;E${__hand-$?};${!:-};$-;${PWD-}\037%N\037${PATH-}%N\a"
+#define BASH_PROMPT                                                                                                            \
+    "{ __handsd_status=${__handsd_status-$?}; while command read -rt 0 -u 255 && command read -rt 0.01 -u 255 _; do :; done; " \
+    "command printf \"\\033]" VT_MARK                                                                                          \
+    ";%s;E%s;%s;%s;%s\\037%s\\037%s%s\\a\" %N \"$__handsd_status\" \"${!:-}\" \"$-\" "                                         \
+    "\"${PWD-}\" %N \"${PATH-}\" %N >&255; unset -v __handsd_status; } 2>&-"
+#define SH_PROMPT "\033]" VT_MARK ";%N;E${__handsd_status-$?};${!:-};$-;${PWD-}\037%N\037${PATH-}%N\a"
 
 /* `set -e` ends with the command that says it: a shell that dies of the next grep helps nobody. */
 #define BASH_TAIL "set +e; PROMPT_COMMAND='" BASH_PROMPT "' PS1= PS2=; } 2>&-\n"
@@ -46,7 +46,7 @@
 #define BASH_INIT "{ set +o history; set +H; unset -v HISTFILE MAILCHECK; IGNOREEOF=10 PS1= PS2=; } 2>&-\n"
 #define SH_INIT "PS1= PS2=\n"
 #define BASH_HEAD "{ command printf '\\033]" VT_MARK ";%s;S%s\\a' %N %N >&255; "
-#define SH_HEAD "{ unset __hand; command printf '\\033]" VT_MARK ";%s;S%s\\a' %N %N; "
+#define SH_HEAD "{ unset __handsd_status; command printf '\\033]" VT_MARK ";%s;S%s\\a' %N %N; "
 
 struct words {
     const char *begin, *trigger, *tail, *init, *head;
@@ -279,8 +279,8 @@ static void add_command(const struct shell *s, struct buf *out, const struct she
 {
     autobuf text = {0};
     if (s->trace[0]) {
-        buf_addf(out, "__handx=; set +%s; } 2>&-\n", s->trace);
-        buf_addf(&text, "{ set -%s; unset -v __handx; ", s->trace);
+        buf_addf(out, "__handsd_trace=; set +%s; } 2>&-\n", s->trace);
+        buf_addf(&text, "{ set -%s; unset -v __handsd_trace; ", s->trace);
         add_status(&text, c->status);
         buf_add(&text, STR("} 2>&-;"));
     } else {
@@ -297,9 +297,9 @@ static void add_command(const struct shell *s, struct buf *out, const struct she
 
 static void add_tail(const struct shell *s, struct buf *out)
 {
-    buf_add(out, STR("{ __hand=$?; "));
+    buf_add(out, STR("{ __handsd_status=$?; "));
     if (s->trace[0])
-        buf_addf(out, "case ${__handx+y} in y) set -%s; unset -v __handx;; esac; ", s->trace);
+        buf_addf(out, "case ${__handsd_trace+y} in y) set -%s; unset -v __handsd_trace;; esac; ", s->trace);
     add_words(s, out, words_of(s)->tail);
 }
 

@@ -37,9 +37,11 @@ static bool commit_happened(struct sqlite_store *s, const struct row *row, const
 static bool commit_event(struct sqlite_store *s, int64_t key, const struct store_event *event, struct err **e)
 {
     int64_t place = (int64_t)event->branch << 1 | event->on_branch;
-    if (!db_run(&s->db, e, STMT_EVENT_INSERT, "iuiiiisss", key, &event->id, (int64_t)event->kind,
-                (int64_t)event->source, event->time_us, place, event->side, bytes_str(event->reduced),
-                bytes_str(event->json)))
+    if (!db_run(&s->db, e, STMT_BODY_INSERT, "sss", event->side, bytes_str(event->reduced),
+                bytes_str(event->json)) ||
+        !db_run(&s->db, e, STMT_EVENT_INSERT, "iuiiiii", key, &event->id, (int64_t)event->kind,
+                (int64_t)event->source, event->time_us, place,
+                (int64_t)sqlite3_last_insert_rowid(s->db.handle)))
         return false;
     if (!event->search_text.p)
         return true;

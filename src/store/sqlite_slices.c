@@ -209,6 +209,9 @@ static bool step_delete(struct sqlite_store *s, struct work *w, bool *complete, 
     int64_t from = event_key(w->number, 0), to = event_key(w->number + 1, 0);
     bool empty = true;
     for (; w->at < (int64_t)ARRAY_LEN(tables); w->at++) {
+        if (tables[w->at].stmt == STMT_SLICE_EVENT &&
+            !db_run(&s->db, e, STMT_SLICE_BODY, "iii", from, to, tables[w->at].rows))
+            return false;
         if (!step_slice(s, tables[w->at].stmt, from, to, tables[w->at].rows, &empty, e))
             return false;
         if (!empty)
@@ -264,8 +267,12 @@ static bool step_copy(struct sqlite_store *s, struct work *w, bool *complete, st
         return err_set(e, ERR_NOT_FOUND, "the conversation was deleted while it was copied");
     int64_t end = w->at + SLICE_ROWS < w->upto ? w->at + SLICE_ROWS : w->upto;
     int64_t from = event_key(w->source, 0), to = event_key(w->number, 0);
-    if (!db_run(&s->db, e, STMT_COPY_EVENTS, "iiii", from, to, w->at, end) ||
-        !db_run(&s->db, e, STMT_COPY_SEARCH, "iiii", from, to, w->at, end) ||
+    for (int64_t seq = w->at; seq < end; seq++)
+        if (!db_run(&s->db, e, STMT_COPY_BODY, "i", from + seq) ||
+            !db_run(&s->db, e, STMT_COPY_EVENT, "iii", from + seq, to + seq,
+                    (int64_t)sqlite3_last_insert_rowid(s->db.handle)))
+            return false;
+    if (!db_run(&s->db, e, STMT_COPY_SEARCH, "iiii", from, to, w->at, end) ||
         !db_run(&s->db, e, STMT_COPY_BLOCKS, "iiiii", from, to, w->at, end, w->upto))
         return false;
     w->at = end;

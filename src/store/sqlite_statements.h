@@ -38,15 +38,16 @@ STATEMENT(COUNT_STATUS, "SELECT count(*) FROM conversation WHERE status = ?2 AND
 STATEMENT(IDS_WITH_STATUS, "SELECT id FROM conversation WHERE status = ?1 ORDER BY created_us, number LIMIT ?2")
 
 /* events */
-STATEMENT(EVENT_INSERT, "INSERT INTO event(key, id, kind, source, time_us, place, side, reduced, json) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")
+STATEMENT(EVENT_INSERT, "INSERT INTO event(key, id, kind, source, time_us, place, body) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)")
+STATEMENT(BODY_INSERT, "INSERT INTO event_body(side, reduced, json) VALUES(?1, ?2, ?3)")
 STATEMENT(EVENT_ID, "SELECT id FROM event WHERE key = ?1")
 STATEMENT(EVENT_META, "SELECT key, id, kind, source, time_us FROM event WHERE key >= ?1 AND key < ?2 ORDER BY key")
-#define ITEM_COLUMNS(json) "key, id, kind, source, time_us, place, reduced IS NOT NULL, " json ", side"
+#define ITEM_COLUMNS(json) "e.key, e.id, e.kind, e.source, e.time_us, e.place, b.reduced IS NOT NULL, " json ", b.side FROM event e CROSS JOIN event_body b ON b.id = e.body WHERE e.key >= ?1 AND e.key < ?2"
 #define ALIVE " AND EXISTS (SELECT 1 FROM conversation WHERE number = ?3) "
-STATEMENT(EVENT_PAGE, "SELECT " ITEM_COLUMNS("coalesce(reduced, json)") " FROM event WHERE key >= ?1 AND key < ?2" ALIVE "ORDER BY key")
-STATEMENT(EVENT_PAGE_WHOLE, "SELECT " ITEM_COLUMNS("json") " FROM event WHERE key >= ?1 AND key < ?2" ALIVE "ORDER BY key")
-STATEMENT(EVENT_PAGE_DESC, "SELECT " ITEM_COLUMNS("coalesce(reduced, json)") " FROM event WHERE key >= ?1 AND key < ?2" ALIVE "ORDER BY key DESC")
-STATEMENT(EVENT_PAGE_BRANCH, "SELECT " ITEM_COLUMNS("coalesce(reduced, json)") " FROM event WHERE key >= ?1 AND key < ?2 AND place = ?4" ALIVE "ORDER BY key")
+STATEMENT(EVENT_PAGE, "SELECT " ITEM_COLUMNS("coalesce(b.reduced, b.json)") ALIVE "ORDER BY e.key")
+STATEMENT(EVENT_PAGE_WHOLE, "SELECT " ITEM_COLUMNS("b.json") ALIVE "ORDER BY e.key")
+STATEMENT(EVENT_PAGE_DESC, "SELECT " ITEM_COLUMNS("coalesce(b.reduced, b.json)") ALIVE "ORDER BY e.key DESC")
+STATEMENT(EVENT_PAGE_BRANCH, "SELECT " ITEM_COLUMNS("coalesce(b.reduced, b.json)") " AND e.place = ?4" ALIVE "ORDER BY e.key")
 STATEMENT(BLOCK_INSERT, "INSERT INTO event_block(key, data) VALUES(?1, ?2)")
 STATEMENT(BLOCK_GET, "SELECT data FROM event_block WHERE key = ?1")
 STATEMENT(SEARCH_INSERT, "INSERT INTO event_search(key, text) VALUES(?1, ?2)")
@@ -90,13 +91,15 @@ STATEMENT(WORK_ROW, "SELECT target, row_kind, status, created_us, title, state, 
 STATEMENT(WORK_TARGET, "SELECT id FROM work WHERE target = ?1")
 #define SLICE(table) "DELETE FROM " table " WHERE key IN (SELECT key FROM " table " WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3)"
 STATEMENT(SLICE_EVENT, SLICE("event"))
+STATEMENT(SLICE_BODY, "DELETE FROM event_body WHERE id IN (SELECT body FROM event WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3)")
 STATEMENT(SLICE_SEARCH, SLICE("event_search"))
 STATEMENT(SLICE_BLOCK, SLICE("event_block"))
 STATEMENT(SLICE_USAGE, SLICE("usage"))
 STATEMENT(SLICE_CHUNK, SLICE("blob_chunk"))
 STATEMENT(DROP_BRANCHES, "DELETE FROM branch WHERE number = ?1")
 STATEMENT(DROP_SUMS, "DELETE FROM usage_sum WHERE number = ?1")
-STATEMENT(COPY_EVENTS, "INSERT INTO event(key, id, kind, source, time_us, place, side, reduced, json) SELECT key - ?1 + ?2, id, kind, source, time_us, place, side, reduced, json FROM event WHERE key >= ?1 + ?3 AND key < ?1 + ?4")
+STATEMENT(COPY_BODY, "INSERT INTO event_body(side, reduced, json) SELECT side, reduced, json FROM event_body WHERE id = (SELECT body FROM event WHERE key = ?1)")
+STATEMENT(COPY_EVENT, "INSERT INTO event(key, id, kind, source, time_us, place, body) SELECT ?2, id, kind, source, time_us, place, ?3 FROM event WHERE key = ?1")
 STATEMENT(COPY_SEARCH, "INSERT INTO event_search(key, text) SELECT key - ?1 + ?2, text FROM event_search WHERE key >= ?1 + ?3 AND key < ?1 + ?4")
 STATEMENT(COPY_BLOCKS, "INSERT INTO event_block(key, data) SELECT key - ?1 + ?2, data FROM event_block WHERE key >= ?1 + ?3 AND key < ?1 + ?4 AND key - ?1 + 256 <= ?5")
 STATEMENT(COPY_BRANCHES, "INSERT INTO branch(number, branch, parent, at_seq) SELECT ?2, branch, parent, at_seq FROM branch WHERE number = ?1 AND at_seq < ?3")

@@ -198,6 +198,7 @@ static void test_delete_goes_on_after_restart(void **state)
         store_close(s);
     }
     assert_int_equal(sql_number(p, "SELECT count(*) FROM event"), 5);
+    assert_int_equal(sql_number(p, "SELECT count(*) FROM event_body"), 5);
     assert_int_equal(sql_number(p, "SELECT count(*) FROM event_block"), 0);
     assert_int_equal(sql_number(p, "SELECT count(*) FROM blob"), 1);
     assert_int_equal(sql_number(p, "SELECT count(*) FROM blob_chunk"), 1);

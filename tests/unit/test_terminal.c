@@ -747,6 +747,38 @@ static void test_latency(void **state)
 
 /* --- ending things ----------------------------------------------------------------------------------- */
 
+static void test_shell_ends_at_any_moment(void **state)
+{
+    struct peer *p = *state;
+    for (int ms = 0; ms < 8; ms++) {
+        uint32_t id = begin(p, &(struct ask){ms % 2 ? "exit 3" : "kill -9 $$"});
+        peer_pump(p, ms);
+        struct buf fields = {0};
+        wire_add_str(&fields, F_NAME, STR("t"));
+        assert_status(peer_call(p, OP_TERMINAL_CLOSE, &fields), WIRE_OK);
+        struct outcome *o = peer_wait(p, id);
+        assert_true(outcome_int(o, F_STATUS) == WIRE_CANCELLED ||
+                    outcome_int(o, F_KIND) == TERMINAL_SHELL_ENDED);
+    }
+    assert_runs(p, "echo ok", 0, "ok");
+}
+
+static void test_input_flood(void **state)
+{
+    struct peer *p = *state;
+    autobuf big = {0};
+    for (unsigned i = 0; i < 1000000; i++)
+        buf_add_char(&big, i % 100 == 99 ? '\n' : 'z');
+    ASK(p, "stty -echo; sleep 1000", .soft_ms = 50);
+    bool refused = false;
+    for (unsigned i = 0; i < 8 && !refused; i++)
+        refused =
+            outcome_int(ASK(p, .text = buf_str(&big), .input = true, .soft_ms = 10), F_STATUS) == WIRE_BUSY;
+    assert_true(refused);
+    assert_kind(ASK(p, "C-c", .input = true, .soft_ms = 5000), TERMINAL_COMPLETED);
+    assert_runs(p, "echo ok", 0, "ok");
+}
+
 static uint64_t cancel(struct peer *p, const char *command, struct outcome **out)
 {
     uint32_t id = begin(p, &(struct ask){command});
@@ -791,6 +823,30 @@ static void test_cancel(void **state)
     }
 }
 
+static struct outcome *close_terminal(struct peer *p, const char *name)
+{
+    struct buf fields = {0};
+    wire_add_str(&fields, F_NAME, str_from(name));
+    return peer_call(p, OP_TERMINAL_CLOSE, &fields);
+}
+
+/* At any moment of a shell's beginning. */
+static void test_cancel_at_the_start(void **state)
+{
+    struct peer *p = *state;
+    for (int ms = 0; ms < 10; ms++) {
+        uint32_t id = begin(p, &(struct ask){"sleep 1000", .reset = ms % 2});
+        peer_pump(p, ms);
+        uint64_t start = now_ms();
+        peer_control(p, WIRE_CANCEL, id);
+        assert_status(peer_wait(p, id), WIRE_CANCELLED);
+        assert_true(now_ms() - start < 1500);
+        if (ms % 3 == 0)
+            assert_status(close_terminal(p, "t"), WIRE_OK);
+    }
+    assert_runs(p, "echo ok", 0, "ok");
+}
+
 static void test_reset(void **state)
 {
     struct peer *p = *state;
@@ -816,13 +872,6 @@ static void test_reset(void **state)
     /* A directory that is gone: the nearest one that is left. */
     o = ASK(p, "pwd", .reset = true, .cwd = "/usr/no/such/directory");
     assert_output(o, "/usr");
-}
-
-static struct outcome *close_terminal(struct peer *p, const char *name)
-{
-    struct buf fields = {0};
-    wire_add_str(&fields, F_NAME, str_from(name));
-    return peer_call(p, OP_TERMINAL_CLOSE, &fields);
 }
 
 static void test_close_ends_the_tree(void **state)
@@ -920,6 +969,9 @@ int main(int argc, char **argv)
         T(test_timeouts_are_precise),
         T(test_latency),
         T(test_cancel),
+        T(test_cancel_at_the_start),
+        T(test_shell_ends_at_any_moment),
+        T(test_input_flood),
         T(test_reset),
         T(test_close_ends_the_tree),
         T(test_terminals_are_independent),
