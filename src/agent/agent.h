@@ -14,7 +14,8 @@ struct agent;
 
 /* `config` is the agent object as the client sent it, secrets in clear. Errors name the field. Unknown tool names are no
  * error here (they fail at first use): see agent_check. `env` as for llm_new. */
-struct agent *agent_new(const struct json_value *config, const char *(*env)(const char *name), struct err **e);
+struct agent *agent_new(const struct json_value *config, const char *(*env)(const char *name),
+                        struct err **e);
 struct agent *agent_ref(struct agent *a);
 void agent_unref(struct agent *a);
 struct llm *agent_llm(const struct agent *a);
@@ -30,13 +31,14 @@ struct policy {
     bool confirm_unknown;
 };
 /* {"kind":"NeverConfirm"} …; pydantic-like problems go to `problems`. */
-bool policy_decode(const struct json_value *v, const char *where, struct policy *out, struct json_problems *problems);
+bool policy_decode(const struct json_value *v, const char *where, struct policy *out,
+                   struct json_problems *problems);
 void policy_write(const struct policy *p, struct json_writer *w);
 
 /* What goes together with appended events in one commit. */
 struct agent_update {
-    enum status status;             /* 0: unchanged; a change also appends its state update event */
-    const struct llm_usage *usage;  /* one model call, or NULL */
+    enum status status;            /* 0: unchanged; a change also appends its state update event */
+    const struct llm_usage *usage; /* one model call, or NULL */
     struct str model, usage_id;
 };
 
@@ -47,27 +49,29 @@ struct agent_host {
     struct hands *hands;
     struct hand_spec hand;
     struct llm_context llm;
-    struct str conversation;        /* dashed id */
-    bool has_analyzer;              /* a security analyzer is set on the conversation */
-    struct policy policy;           /* at the step's start */
+    struct str conversation; /* dashed id */
+    bool has_analyzer;       /* a security analyzer is set on the conversation */
+    struct policy policy;    /* at the step's start */
     /* Commits the drafts in order (stamping ids that are zero), waits for it, adds them to the view. ERR_CANCELLED is
      * never the reason of a failure here: a commit under way is waited for. */
-    bool (*append)(void *arg, struct event_draft *drafts, size_t n, const struct agent_update *update, struct err **e);
+    bool (*append)(void *arg, struct event_draft *drafts, size_t n, const struct agent_update *update,
+                   struct err **e);
     void (*delta)(void *arg, struct str content, struct str reasoning); /* any thread */
-    const struct mask *(*mask)(void *arg);  /* current secrets; borrowed until the next call */
+    const struct mask *(*mask)(void *arg); /* current secrets; borrowed until the next call */
     /* Current working directory and freshness of the terminal as the log knows it: for a shell that starts anew. */
     struct str (*last_cwd)(void *arg);
 };
 
 enum step {
-    STEP_CONTINUE,  /* the loop goes on */
-    STEP_FINISHED,  /* status FINISHED was appended */
-    STEP_WAITING,   /* status WAITING_FOR_CONFIRMATION was appended */
+    STEP_CONTINUE, /* the loop goes on */
+    STEP_FINISHED, /* status FINISHED was appended */
+    STEP_WAITING,  /* status WAITING_FOR_CONFIRMATION was appended */
 };
 /* Errors end the run: status ERROR and a ConversationErrorEvent with err.code (the class name) and text, appended by the
  * caller. ERR_CANCELLED: interrupted; the caller answers open actions. */
-bool agent_step(struct agent *a, struct view *view, const struct agent_host *host, enum step *outcome, struct err **e);
+bool agent_step(struct agent *a, struct view *view, const struct agent_host *host, enum step *outcome,
+                struct err **e);
 
 /* The SystemPromptEvent, first event of every conversation. `secret_names` for the dynamic part. */
-void agent_system_prompt(const struct agent *a, struct str working_dir, const struct mask *secrets, bool has_analyzer,
-                         struct event_draft *out);
+void agent_system_prompt(const struct agent *a, struct str working_dir, const struct mask *secrets,
+                         bool has_analyzer, struct event_draft *out);

@@ -44,13 +44,13 @@ enum status {
     STATUS_DELETING,
 };
 
-const char *event_kind_name(enum event_kind kind);           /* "ActionEvent" */
-const char *event_kind_module(enum event_kind kind);         /* "openhands.sdk.event.llm_convertible.action" */
-enum event_kind event_kind_parse(struct str name);           /* bare or qualified name; 0 when unknown */
-const char *event_source_name(enum event_source source);     /* "agent" */
-enum event_source event_source_parse(struct str name);       /* 0 when unknown */
+const char *event_kind_name(enum event_kind kind);       /* "ActionEvent" */
+const char *event_kind_module(enum event_kind kind);     /* "openhands.sdk.event.llm_convertible.action" */
+enum event_kind event_kind_parse(struct str name);       /* bare or qualified name; 0 when unknown */
+const char *event_source_name(enum event_source source); /* "agent" */
+enum event_source event_source_parse(struct str name);   /* 0 when unknown */
 const char *status_name(enum status status);
-enum status status_parse(struct str name);                   /* 0 when unknown */
+enum status status_parse(struct str name); /* 0 when unknown */
 
 /* Largest event on a socket; larger ones get a reduced text (Python's client closes at 1 MiB). */
 #define EVENT_SOCKET_MAX (900 * 1000)
@@ -58,11 +58,12 @@ enum status status_parse(struct str name);                   /* 0 when unknown *
 struct event_draft {
     enum event_kind kind;
     enum event_source source;
-    struct uuid id;          /* zero: made at append */
-    struct buf body;         /* own fields: `"key":value,…` without braces and without "kind"; owned */
-    struct buf reduced;      /* the same for sockets and pages if the whole could exceed EVENT_SOCKET_MAX; may be empty */
-    struct buf search_text;  /* of messages; may be empty */
-    bool on_branch;          /* false for state updates: never the head, no place on the path */
+    struct uuid id;  /* zero: made at append */
+    struct buf body; /* own fields: `"key":value,…` without braces and without "kind"; owned */
+    /* The same for sockets and pages if the whole could exceed EVENT_SOCKET_MAX; may be empty. */
+    struct buf reduced;
+    struct buf search_text; /* of messages; may be empty */
+    bool on_branch;         /* false for state updates: never the head, no place on the path */
 };
 void event_draft_init(struct event_draft *d, enum event_kind kind, enum event_source source);
 void event_draft_deinit(struct event_draft *d);
@@ -70,18 +71,20 @@ void event_draft_deinit(struct event_draft *d);
 void event_draft_reduce(struct event_draft *d);
 
 /* Whole text of an event. `parent` STR_NONE: left out. */
-void event_write(struct buf *out, const struct event_draft *d, struct str body, const struct uuid *id, int64_t time_us,
-                 struct str parent);
+void event_write(struct buf *out, const struct event_draft *d, struct str body, const struct uuid *id,
+                 int64_t time_us, struct str parent);
 
 /* Bodies. */
-void event_text_content(struct json_writer *w, struct str text); /* {"cache_prompt":false,"type":"text","text":…} */
+/* {"cache_prompt":false,"type":"text","text":…} */
+void event_text_content(struct json_writer *w, struct str text);
 /* A user-role or assistant message with one text. `sender` may be STR_NONE. */
 void event_message_body(struct event_draft *d, const char *role, struct str text);
 void event_state_update_body(struct event_draft *d, const char *key, struct str json_value);
 /* classification by reference §5.2 (exact tables, then substrings, then transient codes). */
 void event_error_body(struct event_draft *d, const char *code, struct str detail);
 /* AgentErrorEvent. `classification` is "agent_action" (retryable), "internal" (not), … */
-void event_agent_error_body(struct event_draft *d, struct str tool_name, struct str tool_call_id, struct str error,
-                            const char *classification);
-void event_reject_body(struct event_draft *d, struct str tool_name, struct str tool_call_id, const struct uuid *action_id,
-                       struct str reason, const char *source /* "user", "hook" */);
+void event_agent_error_body(struct event_draft *d, struct str tool_name, struct str tool_call_id,
+                            struct str error, const char *classification);
+void event_reject_body(struct event_draft *d, struct str tool_name, struct str tool_call_id,
+                       const struct uuid *action_id, struct str reason,
+                       const char *source /* "user", "hook" */);

@@ -81,6 +81,7 @@ static void text_member(struct buf *out, enum wire_field tag, const struct json_
 static bool range_read(const struct json_value *action, int64_t range[2])
 {
     const struct json_value *list = json_get(action, "view_range");
+    range[0] = range[1] = 0;
     for (struct json_iter it = json_iter(list); json_next(&it) && it.index < 2;)
         range[it.index] = json_int(it.value, 0);
     return json_count(list) == 2;

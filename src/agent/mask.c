@@ -177,3 +177,37 @@ void mask_apply_tail(const struct mask *m, struct str text, struct buf *out)
         safe++;
     mask_apply(m, str_sub(text, safe, text.n), out);
 }
+
+/* Bytes at the end of `text` that begin a secret and are not all of it; at its beginning that end one. */
+static size_t piece_length(const struct mask *m, struct str text, bool at_end)
+{
+    size_t longest = 0;
+    for (size_t i = 0; i < m->n; i++) {
+        const struct secret *s = &m->secrets[i];
+        if (s->value_n < MASK_VALUE_MIN)
+            continue;
+        for (size_t n = s->value_n - 1 < text.n ? s->value_n - 1 : text.n; n >= MASK_VALUE_MIN && n > longest;
+             n--) {
+            const char *piece = at_end ? text.p + text.n - n : text.p;
+            if (memcmp(piece, at_end ? s->value : s->value + s->value_n - n, n) == 0)
+                longest = n;
+        }
+    }
+    return longest;
+}
+
+void mask_apply_cut(const struct mask *m, struct str text, bool cut_before, bool cut_behind, struct buf *out)
+{
+    size_t begin = 0, end = text.n;
+    if (m && m->active) {
+        if (cut_before)
+            begin = piece_length(m, text, false);
+        if (cut_behind)
+            end -= piece_length(m, str_sub(text, begin, text.n), true);
+    }
+    if (begin > 0)
+        buf_add(out, STR(MASK_TEXT));
+    mask_apply(m, str_sub(text, begin, end), out);
+    if (end < text.n)
+        buf_add(out, STR(MASK_TEXT));
+}

@@ -10,9 +10,13 @@ struct mask;
 
 struct mask *mask_new(const struct str *names, const struct str *values, size_t n); /* copies */
 struct mask *mask_ref(struct mask *m);
-void mask_unref(struct mask *m);                        /* overwrites the values when it is the last */
-bool mask_apply(const struct mask *m, struct str text, struct buf *out); /* adds the masked text; false if nothing hit */
-size_t mask_longest(const struct mask *m);              /* bytes */
+void mask_unref(struct mask *m); /* overwrites the values when it is the last */
+/* Adds the masked text; false if nothing hit. */
+bool mask_apply(const struct mask *m, struct str text, struct buf *out);
+size_t mask_longest(const struct mask *m); /* bytes */
 size_t mask_count(const struct mask *m);
 struct str mask_name(const struct mask *m, size_t i);
 struct str mask_value(const struct mask *m, size_t i);
+/* For one part of an output that is told in parts: where it was cut, a piece of a secret of at least MASK_VALUE_MIN bytes
+ * is hidden too. */
+void mask_apply_cut(const struct mask *m, struct str text, bool cut_before, bool cut_behind, struct buf *out);

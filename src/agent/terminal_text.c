@@ -21,6 +21,10 @@ static void text_add(struct buf *out, struct str text)
 static void output_add(const struct terminal_facts *f, const struct mask *mask, struct buf *out)
 {
     autobuf masked = {0};
+    /* The next call may show the rest of what is being printed, this one what the last did not. */
+    bool cut_before = f->continued || f->kind == TERMINAL_OCCUPIED;
+    bool cut_behind =
+        f->kind == TERMINAL_SOFT_TIMEOUT || f->kind == TERMINAL_HARD_TIMEOUT || f->kind == TERMINAL_OCCUPIED;
     if (f->elided > 0) {
         /* A secret may lie across the edges of what was left out. */
         mask_apply_head(mask, f->head, &masked);
@@ -30,9 +34,9 @@ static void output_add(const struct terminal_facts *f, const struct mask *mask, 
         autobuf joined = {0};
         buf_add(&joined, f->head);
         buf_add(&joined, f->tail);
-        mask_apply(mask, buf_str(&joined), &masked);
+        mask_apply_cut(mask, buf_str(&joined), cut_before, cut_behind, &masked);
     } else {
-        mask_apply(mask, f->head, &masked);
+        mask_apply_cut(mask, f->head, cut_before, cut_behind, &masked);
     }
     text_add(out, str_trim_right(buf_str(&masked)));
 }
@@ -78,10 +82,9 @@ static char control_key(struct str command)
 static void suffix_completed(const struct terminal_facts *f, struct buf *out)
 {
     char key = f->is_input ? control_key(f->command) : 0;
-    if (f->exit_code < 0 && f->exit_code == -1) {
-        buf_add(
-            out,
-            STR("\n[The command ended, but its exit code is unknown; its output may have disturbed the prompt.]"));
+    if (f->exit_code == -1) {
+        buf_add(out, STR("\n[The command ended, but its exit code is unknown; "
+                         "its output may have disturbed the prompt.]"));
         return;
     }
     buf_addf(out, "\n[The command completed with exit code %lld.", (long long)f->exit_code);

@@ -12,41 +12,42 @@ struct tool_run { /* one execution */
     const struct agent_host *host;
     struct arena *arena;
     struct str name, call_id;
-    struct uuid action_id;               /* idempotency key for the hand */
-    const struct json_value *action;     /* validated, with "kind" */
+    struct uuid action_id;           /* idempotency key for the hand */
+    const struct json_value *action; /* validated, with "kind" */
 };
 
 struct tool_result {
-    struct buf observation; /* own fields of the observation after content and is_error: `"key":value,…`, may be empty */
-    struct buf text;        /* one text content for the model, unmasked: the caller masks; empty: no content */
-    struct buf image;       /* data URL or empty */
+    /* Own fields of the observation after content and is_error: `"key":value,…`, may be empty. */
+    struct buf observation;
+    struct buf text;  /* one text content for the model, unmasked: the caller masks; empty: no content */
+    struct buf image; /* data URL or empty */
     bool is_error;
-    bool finished;          /* the finish tool */
+    bool finished; /* the finish tool */
 };
 
 struct tool {
-    const char *name;             /* "terminal" */
-    const char *kind;             /* "TerminalTool" */
-    const char *alias;            /* old name accepted in agent.tools: "BashTool" */
+    const char *name;                 /* "terminal" */
+    const char *kind;                 /* "TerminalTool" */
+    const char *alias;                /* old name accepted in agent.tools: "BashTool" */
     const char *action, *observation; /* kinds: "TerminalAction", "TerminalObservation" */
-    const char *description;      /* for the model: our own words */
+    const char *description;          /* for the model: our own words */
     const struct json_schema *parameters;
     bool read_only, destructive, idempotent, open_world; /* annotations */
-    bool is_default;              /* always there: finish, think */
-    const char *text_param;       /* what a bare string argument would mean, or NULL */
+    bool is_default;                                     /* always there: finish, think */
+    const char *text_param;                              /* what a bare string argument would mean, or NULL */
     /* False: an AgentErrorEvent with the error's text. ERR_CANCELLED: interrupted. */
     bool (*run)(const struct tool_run *run, struct tool_result *result, struct err **e);
 };
 
-const struct tool *tool_find(struct str name);          /* by name, alias or kind of definition; NULL if unknown */
-const struct tool *tool_at(size_t index);               /* NULL past the end; for GET /api/tools */
+const struct tool *tool_find(struct str name); /* by name, alias or kind of definition; NULL if unknown */
+const struct tool *tool_at(size_t index);      /* NULL past the end; for GET /api/tools */
 /* Validates a call's arguments: parsed, repaired, meta arguments popped. On success `*action` is JSON of the action
  * object with "kind" last. The errors' text begins as reference §7.4 says. */
 struct tool_arguments {
-    struct str action;       /* JSON */
-    struct str normalized;   /* json.dumps style, for tool_call.arguments */
-    struct str summary;      /* STR_NONE: none given */
-    struct str risk;         /* "UNKNOWN", "LOW", … */
+    struct str action;     /* JSON */
+    struct str normalized; /* json.dumps style, for tool_call.arguments */
+    struct str summary;    /* STR_NONE: none given */
+    struct str risk;       /* "UNKNOWN", "LOW", … */
 };
 bool tool_decode(const struct tool *tool, struct str arguments, bool with_risk, struct arena *arena,
                  struct tool_arguments *out, struct err **e);

@@ -30,8 +30,8 @@ void view_open_get(const struct view *v, size_t index, struct view_action *out);
 /* Text of the last FinishAction or agent message; STR_NONE if there is none. */
 struct str view_final_response(const struct view *v);
 /* Messages for the model, in the arena (texts borrowed from the view). `max_chars` cuts each tool text in the middle. */
-void view_messages(const struct view *v, int64_t max_chars, struct arena *arena, const struct llm_message **messages,
-                   size_t *n);
+void view_messages(const struct view *v, int64_t max_chars, struct arena *arena,
+                   const struct llm_message **messages, size_t *n);
 
 /* Stuck detection over the last 20 events behind the last user message (reference §7.7). */
 enum stuck { STUCK_NO, STUCK_NUDGE, STUCK_YES };

@@ -11,10 +11,10 @@ struct bytes {
     char p[];
 };
 
-struct bytes *bytes_new(struct str content);     /* copies; one reference */
-struct bytes *bytes_take(struct buf *b);         /* from a buffer, which is emptied */
-struct bytes *bytes_ref(struct bytes *b);        /* NULL gives NULL */
-void bytes_unref(struct bytes *b);               /* NULL is allowed */
+struct bytes *bytes_new(struct str content); /* copies; one reference */
+struct bytes *bytes_take(struct buf *b);     /* from a buffer, which is emptied */
+struct bytes *bytes_ref(struct bytes *b);    /* NULL gives NULL */
+void bytes_unref(struct bytes *b);           /* NULL is allowed */
 static inline struct str bytes_str(const struct bytes *b)
 {
     return b ? (struct str){b->p, b->n} : STR_NONE;

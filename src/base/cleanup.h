@@ -15,17 +15,17 @@ static inline void cleanup_fd(int *fd)
 }
 #define autofree __attribute__((cleanup(cleanup_free)))
 #define autofd __attribute__((cleanup(cleanup_fd)))
-#define steal(pointer)                                                                                                 \
-    ({                                                                                                                 \
-        __typeof__(pointer) stolen_ = (pointer);                                                                       \
-        (pointer) = NULL;                                                                                              \
-        stolen_;                                                                                                       \
+#define steal(pointer)                           \
+    ({                                           \
+        __typeof__(pointer) stolen_ = (pointer); \
+        (pointer) = NULL;                        \
+        stolen_;                                 \
     })
-#define steal_fd(fd)                                                                                                   \
-    ({                                                                                                                 \
-        int stolen_ = (fd);                                                                                            \
-        (fd) = -1;                                                                                                     \
-        stolen_;                                                                                                       \
+#define steal_fd(fd)        \
+    ({                      \
+        int stolen_ = (fd); \
+        (fd) = -1;          \
+        stolen_;            \
     })
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define CONTAINER_OF(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))

@@ -6,9 +6,9 @@
 #define NS_PER_MS 1000000ull
 #define NS_PER_S 1000000000ull
 
-void clock_init(void);           /* tzset; call once before threads start */
+void clock_init(void); /* tzset; call once before threads start */
 uint64_t clock_mono_ns(void);
-int64_t clock_wall_us(void);     /* microseconds since 1970, UTC */
+int64_t clock_wall_us(void); /* microseconds since 1970, UTC */
 
 /* Buffer for any of the formats below. */
 #define CLOCK_TEXT_MAX 40

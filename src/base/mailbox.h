@@ -25,7 +25,7 @@ uint64_t mailbox_tag(struct mailbox *m);                 /* a number not used be
 void mailbox_post(struct mailbox *m, struct mail *mail); /* any thread; a closed mailbox frees the mail */
 void mailbox_cancel(struct mailbox *m);                  /* any thread */
 bool mailbox_cancelled(struct mailbox *m);
-void mailbox_close(struct mailbox *m);                   /* the run thread, at its end; frees what waits */
+void mailbox_close(struct mailbox *m); /* the run thread, at its end; frees what waits */
 
 enum mailbox_result { MAILBOX_MAIL, MAILBOX_CANCELLED, MAILBOX_TIMEOUT };
 /* Takes the mail with `tag` (0: any mail), waiting until `deadline_ns` (0: for ever). Mail with other tags stays queued

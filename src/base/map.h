@@ -7,9 +7,9 @@ struct map;
 
 struct map *map_new(void);
 void map_free(struct map *m);
-void *map_get(const struct map *m, struct str key);               /* NULL when absent */
-void *map_put(struct map *m, struct str key, void *value);        /* returns the value replaced, or NULL */
-void *map_remove(struct map *m, struct str key);                  /* returns the value removed, or NULL */
+void *map_get(const struct map *m, struct str key);        /* NULL when absent */
+void *map_put(struct map *m, struct str key, void *value); /* returns the value replaced, or NULL */
+void *map_remove(struct map *m, struct str key);           /* returns the value removed, or NULL */
 size_t map_count(const struct map *m);
 /* `*cursor` starts at 0. False at the end. `key` may be NULL. */
 bool map_next(const struct map *m, size_t *cursor, struct str *key, void **value);

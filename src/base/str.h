@@ -15,7 +15,10 @@ struct str {
 };
 
 #define STR(literal) ((struct str){"" literal, sizeof(literal) - 1})
-#define STR_INIT(literal) {"" literal, sizeof(literal) - 1}
+#define STR_INIT(literal)               \
+    {                                   \
+        "" literal, sizeof(literal) - 1 \
+    }
 #define STR_NONE ((struct str){NULL, 0})
 /* printf("%.*s", STR_ARG(s)) */
 #define STR_ARG(s) (int)(s).n, (s).p
@@ -37,19 +40,19 @@ static inline bool str_is(struct str a, const char *z)
 {
     return str_eq(a, str_from(z));
 }
-int str_cmp(struct str a, struct str b);            /* bytewise, like strcmp */
-bool str_eq_nocase(struct str a, struct str b);     /* ASCII case only */
-bool str_eq_secret(struct str a, struct str b);     /* constant time in the content, for keys */
+int str_cmp(struct str a, struct str b);        /* bytewise, like strcmp */
+bool str_eq_nocase(struct str a, struct str b); /* ASCII case only */
+bool str_eq_secret(struct str a, struct str b); /* constant time in the content, for keys */
 bool str_starts(struct str s, struct str prefix);
 bool str_starts_nocase(struct str s, struct str prefix);
 bool str_ends(struct str s, struct str suffix);
-ssize_t str_find(struct str s, struct str needle);  /* offset or -1; an empty needle is found at 0 */
+ssize_t str_find(struct str s, struct str needle);        /* offset or -1; an empty needle is found at 0 */
 ssize_t str_find_nocase(struct str s, struct str needle); /* ASCII case only */
-ssize_t str_find_char(struct str s, char c);        /* offset or -1 */
+ssize_t str_find_char(struct str s, char c);              /* offset or -1 */
 ssize_t str_rfind_char(struct str s, char c);
 /* Bytes [from, to), clamped to the string. */
 struct str str_sub(struct str s, size_t from, size_t to);
-struct str str_trim(struct str s);                  /* without ASCII white space at both ends */
+struct str str_trim(struct str s); /* without ASCII white space at both ends */
 struct str str_trim_right(struct str s);
 /* Takes the part before the next `sep` off `*rest`. False when `rest->p` is NULL (nothing left). */
 bool str_split(struct str *rest, char sep, struct str *part);

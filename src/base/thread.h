@@ -19,8 +19,9 @@
 #endif
 
 /* Starts `run(arg)`. `name` has at most 15 characters. Joinable unless `out` is NULL (then detached). */
-bool thread_start(pthread_t *out, const char *name, size_t stack_bytes, void (*run)(void *), void *arg, struct err **e);
-#define WITH_LOCK(mutex)                                                                                               \
+bool thread_start(pthread_t *out, const char *name, size_t stack_bytes, void (*run)(void *), void *arg,
+                  struct err **e);
+#define WITH_LOCK(mutex) \
     for (pthread_mutex_t *lock_ = thread_lock(mutex); lock_; thread_unlock(lock_), lock_ = NULL)
 /* pthread_mutex_lock/unlock that abort on misuse. */
 pthread_mutex_t *thread_lock(pthread_mutex_t *m);

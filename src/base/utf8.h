@@ -2,9 +2,9 @@
 #pragma once
 #include "base/buf.h"
 
-bool utf8_valid(struct str s);                        /* strict: no surrogates, no overlong forms */
-void utf8_scrub(struct buf *out, struct str s);       /* adds `s` with each bad sequence replaced by U+FFFD */
-size_t utf8_count(struct str s);                      /* code points; the input must be valid */
+bool utf8_valid(struct str s);                  /* strict: no surrogates, no overlong forms */
+void utf8_scrub(struct buf *out, struct str s); /* adds `s` with each bad sequence replaced by U+FFFD */
+size_t utf8_count(struct str s);                /* code points; the input must be valid */
 /* Longest prefix / suffix of at most `max` code points; the input must be valid. */
 struct str utf8_prefix(struct str s, size_t max);
 struct str utf8_suffix(struct str s, size_t max);

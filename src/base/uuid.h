@@ -10,7 +10,8 @@ struct uuid {
 #define UUID_HEX_LEN 32
 
 struct uuid uuid_random(void);
-bool uuid_parse(struct str text, struct uuid *out); /* either form, any case, also {…} and urn:uuid: as Python takes */
+/* Either form, any case, also {…} and urn:uuid: as Python takes. */
+bool uuid_parse(struct str text, struct uuid *out);
 struct str uuid_dashed(const struct uuid *id, char out[UUID_DASHED_LEN + 1]);
 struct str uuid_hex(const struct uuid *id, char out[UUID_HEX_LEN + 1]);
 bool uuid_eq(const struct uuid *a, const struct uuid *b);

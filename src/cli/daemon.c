@@ -6,6 +6,7 @@
 #include "base/path.h"
 #include "base/vec.h"
 #include "cli/environment.h"
+#include "cli/process_limit.h"
 #include "conversation/conversation.h"
 #include <sys/resource.h>
 
@@ -180,6 +181,7 @@ static bool start_conversations(struct daemon *d, const struct daemon_options *o
                     .scripts_dir = o->scripts_dir ? arena_str(d->arena, buf_str(&scripts)) : STR_NONE},
             .conversations_path = d->data_dir,
             .env = environment_value,
+            .runs_max = process_limit_runs(),
             .idle_ms = (uint64_t)(o->config->conversation_idle_ttl_seconds * 1000),
         },
         e);

@@ -61,6 +61,12 @@ static bool start_queue(struct start *s, draft_list *drafts, struct state *next,
 {
     struct conversation *c = s->c;
     bool accepts = c->pending->status == STATUS_WAITING_FOR_CONFIRMATION;
+    size_t runs_max = c->service->config.runs_max;
+    if (run && !c->run && runs_max && atomic_load(&c->service->runs) >= runs_max) {
+        state_unref(next);
+        return err_set(e, ERR_TOO_MANY,
+                       "%zu agents run already, as many as this machine's process limit allows", runs_max);
+    }
     if (run)
         next->status = STATUS_RUNNING;
     if (!append_locked(c, drafts->at, drafts->n, next, NULL, start_committed, s, e))

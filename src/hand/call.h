@@ -12,14 +12,14 @@ struct call {
     struct hand *hand;
     uint32_t id;
     enum wire_op op;
-    struct buf fields;    /* the CALL's message, owned by the call */
-    void *state;          /* the operation's */
+    struct buf fields; /* the CALL's message, owned by the call */
+    void *state;       /* the operation's */
     /* Set by the operation in its start; may be NULL. */
     void (*on_input)(struct call *c, struct str data); /* DATA for stdin; acknowledge with call_credit */
     void (*on_input_end)(struct call *c);
-    void (*on_credit)(struct call *c);                 /* the mind takes more DATA */
-    void (*on_cancel)(struct call *c);                 /* must lead to call_done within 1 s */
-    void (*on_free)(struct call *c);                   /* frees `state`; called once, after call_done */
+    void (*on_credit)(struct call *c); /* the mind takes more DATA */
+    void (*on_cancel)(struct call *c); /* must lead to call_done within 1 s */
+    void (*on_free)(struct call *c);   /* frees `state`; called once, after call_done */
 };
 
 struct operation {
@@ -37,7 +37,8 @@ void call_note(struct call *c, struct buf *fields);
  * under its F_KEY. */
 void call_done(struct call *c, enum wire_status status, struct buf *fields);
 /* RESULT with F_MESSAGE. */
-void call_fail(struct call *c, enum wire_status status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void call_fail(struct call *c, enum wire_status status, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* The loop. A watch or timer is a number; 0 is none. */
 typedef void (*hand_fd_fn)(void *arg, short revents);

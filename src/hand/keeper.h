@@ -9,17 +9,18 @@ struct keeper;
 
 struct keeper_spec {
     char *const *argv;
-    char *const *env;      /* NULL: hand_environment() */
-    const char *cwd;       /* NULL: the hand's */
-    int fds[3];            /* become 0, 1, 2 of the process; borrowed */
-    const char *tty;       /* a PTY slave to make the controlling terminal of a new session; NULL: setsid without one */
+    char *const *env; /* NULL: hand_environment() */
+    const char *cwd;  /* NULL: the hand's */
+    int fds[3];       /* become 0, 1, 2 of the process; borrowed */
+    /* A PTY slave to make the controlling terminal of a new session; NULL: setsid without one. */
+    const char *tty;
 };
 
 /* Starts it. `on_exit` comes once, on the loop, when the *first* process has ended (exit code, or -signal); its tree may
  * still have members (background processes), which live until keeper_end. */
 struct keeper *keeper_start(struct hand *h, const struct keeper_spec *spec,
                             void (*on_exit)(void *arg, int exit_code), void *arg, struct err **e);
-pid_t keeper_pid(const struct keeper *k);        /* of the first process */
+pid_t keeper_pid(const struct keeper *k);         /* of the first process */
 void keeper_signal(struct keeper *k, int signal); /* to the first process's group */
 /* Ends the whole tree: SIGTERM (SIGHUP for a terminal) to all, SIGKILL after `grace_ms`; then `done` (may be NULL) on
  * the loop. The keeper is gone afterwards; on_exit does not come any more. */

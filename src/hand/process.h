@@ -79,8 +79,8 @@ struct hand {
     size_t operations_n;
     struct map *named[HAND_KINDS];
     char **environment;
-    struct spawn *background; /* spawn.c: calls that are over, with output that is read and dropped */
-    struct keeper *keepers; /* all, also those whose tree is empty but that are still held */
+    struct spawn *background;    /* spawn.c: calls that are over, with output that is read and dropped */
+    struct keeper *keepers;      /* all, also those whose tree is empty but that are still held */
     uint64_t strangers_until_ms; /* until then what killed keepers left is looked for */
     bool stopping;               /* the trees are being ended; no more calls */
     bool ended;                  /* hand_run returns */

@@ -357,10 +357,9 @@ void screen_erase_display(struct screen *s, enum screen_erase what)
     if (what == ERASE_AFTER) {
         buf_truncate(&p->text, p->at);
     } else if (what == ERASE_BEFORE) {
-        size_t from = top(p), begin = line_begin(p, p->at);
+        size_t from = top(p);
         erase_before(p);
-        begin = line_begin(p, p->at);
-        cut(p, from, begin);
+        cut(p, from, line_begin(p, p->at));
         for (unsigned i = 0; i < row; i++)
             buf_insert(&p->text, from, STR("\n"));
         go(p, row, column);

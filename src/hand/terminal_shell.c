@@ -21,6 +21,7 @@
 #define TIOCSIG _IOW('T', 0x36, int)
 #endif
 
+#define TTY_NAME 32
 #define LINE_MAX_CANONICAL 4095 /* of the kernel's terminals; the rest of a longer line is lost */
 
 /* The inherited memory file. bash's own descriptors begin at 10 and end at 255 (the terminal), process substitutions
@@ -89,24 +90,24 @@ static void modes_ordinary(struct termios *t)
         t->c_cc[codes[i][0]] = codes[i][1];
 }
 
-static bool pty_open(struct shell *s, const struct shell_spec *spec, struct buf *name, struct err **e)
+static bool pty_open(struct shell *s, const struct shell_spec *spec, char name[TTY_NAME], struct err **e)
 {
     int unlock = 0, number = 0;
     s->master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
     if (s->master < 0 || ioctl(s->master, TIOCSPTLCK, &unlock) < 0 || ioctl(s->master, TIOCGPTN, &number) < 0)
         return err_errno(e, ERR_INTERNAL, "cannot make a terminal (/dev/ptmx)");
-    buf_addf(name, "/dev/pts/%d", number);
+    snprintf(name, TTY_NAME, "/dev/pts/%d", number);
     s->slave = ioctl(s->master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
     if (s->slave < 0)
-        s->slave = open(name->p, O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+        s->slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
     if (s->slave < 0)
-        return err_errno(e, ERR_INTERNAL, "cannot open the terminal %s", name->p);
+        return err_errno(e, ERR_INTERNAL, "cannot open the terminal %s", name);
     struct winsize size = {.ws_row = (unsigned short)spec->rows, .ws_col = (unsigned short)spec->columns};
     struct termios t = {0};
     tcgetattr(s->slave, &t);
     modes_ordinary(&t);
     if (tcsetattr(s->slave, TCSANOW, &t) < 0 || ioctl(s->master, TIOCSWINSZ, &size) < 0)
-        return err_errno(e, ERR_INTERNAL, "cannot set up the terminal %s", name->p);
+        return err_errno(e, ERR_INTERNAL, "cannot set up the terminal %s", name);
     return true;
 }
 
@@ -177,13 +178,13 @@ static bool shell_launch(struct shell *s, struct hand *h, const struct shell_spe
 bool shell_start(struct shell *s, struct hand *h, const struct shell_spec *spec, struct err **e)
 {
     struct uuid random = uuid_random();
-    autobuf tty = {0};
+    char tty[TTY_NAME] = "";
     *s = SHELL_CLOSED;
     uuid_hex(&random, s->nonce);
     if (access("/proc/self/fd", X_OK) < 0)
         return err_errno(e, ERR_INTERNAL, "a shell needs /proc");
-    if ((s->control = memory_file(e)) < 0 || !pty_open(s, spec, &tty, e) ||
-        !shell_launch(s, h, spec, tty.p, e)) {
+    if ((s->control = memory_file(e)) < 0 || !pty_open(s, spec, tty, e) ||
+        !shell_launch(s, h, spec, tty, e)) {
         shell_close(s);
         return false;
     }
@@ -355,7 +356,8 @@ void shell_settle(struct shell *s)
         return;
     wanted = now;
     modes_ordinary(&wanted);
-    if (memcmp(&now, &wanted, sizeof(now)) != 0)
+    if (now.c_iflag != wanted.c_iflag || now.c_oflag != wanted.c_oflag || now.c_cflag != wanted.c_cflag ||
+        now.c_lflag != wanted.c_lflag || memcmp(now.c_cc, wanted.c_cc, sizeof(now.c_cc)) != 0)
         tcsetattr(s->slave, TCSANOW, &wanted);
 }
 

@@ -12,7 +12,16 @@
 struct json_doc;
 struct json_value; /* opaque; NULL stands for "absent" everywhere below */
 
-enum json_type { JSON_ABSENT, JSON_NULL, JSON_BOOL, JSON_INT, JSON_FLOAT, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+enum json_type {
+    JSON_ABSENT,
+    JSON_NULL,
+    JSON_BOOL,
+    JSON_INT,
+    JSON_FLOAT,
+    JSON_STRING,
+    JSON_ARRAY,
+    JSON_OBJECT
+};
 
 /* Parses a whole text (trailing white space allowed, nothing else). Copies what it needs. Errors: ERR_INVALID with the
  * byte offset in the text; `*offset` (may be NULL) too. Depth over JSON_DEPTH_MAX and duplicate keys are errors. */
@@ -29,11 +38,11 @@ bool json_is_null(const struct json_value *v); /* absent or null */
 /* Member of an object; NULL if `v` is no object or has no such member. */
 const struct json_value *json_get(const struct json_value *v, const char *key);
 const struct json_value *json_get_str_key(const struct json_value *v, struct str key);
-struct str json_str(const struct json_value *v);                        /* STR_NONE unless a string */
+struct str json_str(const struct json_value *v); /* STR_NONE unless a string */
 bool json_bool(const struct json_value *v, bool otherwise);
-int64_t json_int(const struct json_value *v, int64_t otherwise);         /* also from a float without fraction */
-double json_float(const struct json_value *v, double otherwise);         /* also from an integer */
-size_t json_count(const struct json_value *v);                           /* members or elements; 0 otherwise */
+int64_t json_int(const struct json_value *v, int64_t otherwise); /* also from a float without fraction */
+double json_float(const struct json_value *v, double otherwise); /* also from an integer */
+size_t json_count(const struct json_value *v);                   /* members or elements; 0 otherwise */
 /* Short cuts for members. */
 struct str json_get_str(const struct json_value *v, const char *key);
 bool json_get_bool(const struct json_value *v, const char *key, bool otherwise);

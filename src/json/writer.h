@@ -4,7 +4,7 @@
 
 struct json_writer {
     struct buf *out;
-    bool python;        /* json.dumps style: ", " and ": ", ASCII-escaped */
+    bool python; /* json.dumps style: ", " and ": ", ASCII-escaped */
     bool comma;
     unsigned depth;
 };
@@ -17,15 +17,15 @@ void jw_array(struct json_writer *w);
 void jw_array_end(struct json_writer *w);
 void jw_key(struct json_writer *w, const char *key);
 void jw_key_str(struct json_writer *w, struct str key);
-void jw_str(struct json_writer *w, struct str s);       /* STR_NONE gives null; bad UTF-8 becomes U+FFFD */
+void jw_str(struct json_writer *w, struct str s); /* STR_NONE gives null; bad UTF-8 becomes U+FFFD */
 void jw_cstr(struct json_writer *w, const char *z);
 void jw_int(struct json_writer *w, int64_t v);
-void jw_float(struct json_writer *w, double v);         /* shortest form that reads back the same, with ".0" like Python;
-                                                           not finite: null */
+/* The shortest form that reads back the same, with ".0" like Python; not finite: null. */
+void jw_float(struct json_writer *w, double v);
 void jw_bool(struct json_writer *w, bool v);
 void jw_null(struct json_writer *w);
 void jw_value(struct json_writer *w, const struct json_value *v);
-void jw_raw(struct json_writer *w, struct str json);    /* a value that is JSON already */
+void jw_raw(struct json_writer *w, struct str json); /* a value that is JSON already */
 /* key and value in one call */
 void jw_member_str(struct json_writer *w, const char *key, struct str s);
 void jw_member_cstr(struct json_writer *w, const char *key, const char *z);

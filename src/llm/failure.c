@@ -330,6 +330,7 @@ bool llm_fail_transport(const struct llm *l, const struct err *transport, struct
     case ERR_IO:
     case ERR_LOST:
     case ERR_UPSTREAM:
+    case ERR_TOO_MANY:
     case ERR_GONE: break;
     }
     return fail_with(l, "LLMServiceUnavailableError", ERR_UPSTREAM, text, failure, e);

@@ -10,8 +10,9 @@
 #include "net/outward.h"
 
 #define LLM_ANSWER_MAX (32 * 1024 * 1024) /* bytes of one answer's body */
-#define LLM_ARGUMENTS_MAX (8 * 1024 * 1024) /* bytes of one call's arguments; more is an error the model is told */
-#define LLM_CALLS_MAX 128                 /* tool calls in one answer */
+#define LLM_ARGUMENTS_MAX \
+    (8 * 1024 * 1024)     /* bytes of one call's arguments; more is an error the model is told */
+#define LLM_CALLS_MAX 128 /* tool calls in one answer */
 
 enum llm_role { LLM_SYSTEM, LLM_USER, LLM_ASSISTANT, LLM_TOOL };
 
@@ -21,7 +22,7 @@ struct llm_part {
     bool cache_prompt;
 };
 
-struct llm_call { /* a tool call */
+struct llm_call {                   /* a tool call */
     struct str id, name, arguments; /* arguments: the text as given */
 };
 
@@ -43,19 +44,19 @@ struct llm_tool {
 struct llm_usage {
     int64_t prompt_tokens, completion_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens;
     int64_t context_window; /* of the model, 0 unknown */
-    double cost;            /* dollars; x-litellm-response-cost, or per-token costs of the configuration; 0 unknown */
-    double seconds;         /* latency */
+    double cost;    /* dollars; x-litellm-response-cost, or per-token costs of the configuration; 0 unknown */
+    double seconds; /* latency */
     struct str response_id;
 };
 
 /* In the arena that llm_complete was given. */
 struct llm_answer {
-    struct str text;        /* empty when there is none */
+    struct str text; /* empty when there is none */
     struct str reasoning;
     const struct llm_call *calls;
     size_t call_count;
     struct str finish_reason;
-    struct str id;          /* response id; made up if the provider gives none */
+    struct str id; /* response id; made up if the provider gives none */
     struct llm_usage usage;
 };
 
@@ -84,8 +85,8 @@ struct llm_request {
     size_t message_count;
     const struct llm_tool *tools;
     size_t tool_count;
-    struct str conversation;   /* dashed id; a scripted model keeps its place per conversation */
-    uint64_t turn;             /* number of assistant answers so far: scripted models answer by it */
+    struct str conversation; /* dashed id; a scripted model keeps its place per conversation */
+    uint64_t turn;           /* number of assistant answers so far: scripted models answer by it */
     /* Streaming: called on the outward thread for each piece; may be NULL. */
     void (*on_delta)(void *arg, struct str content, struct str reasoning);
     /* Before a retry waits: attempt (from 1), of how many, why, seconds. On the caller's thread; may be NULL. */

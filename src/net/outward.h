@@ -19,24 +19,25 @@ struct outward *outward_new(void);
 void outward_free(struct outward *o); /* cancels all calls, delivers their on_done, joins */
 
 struct outward_result {
-    int status;                 /* HTTP status, 0 when there was no answer */
-    struct str headers;         /* "Name: value\r\n" lines, valid during the callback */
-    const struct err *error;    /* transport failure (ERR_UPSTREAM, ERR_TIMEOUT, ERR_CANCELLED, ERR_TOO_LARGE) or NULL */
-    bool connected;             /* false: the request certainly never reached the other side */
-    double seconds;             /* from start to end */
+    int status;         /* HTTP status, 0 when there was no answer */
+    struct str headers; /* "Name: value\r\n" lines, valid during the callback */
+    /* Transport failure (ERR_UPSTREAM, ERR_TIMEOUT, ERR_CANCELLED, ERR_TOO_LARGE) or NULL. */
+    const struct err *error;
+    bool connected; /* false: the request certainly never reached the other side */
+    double seconds; /* from start to end */
 };
 
 struct outward_request {
-    struct str method;          /* "POST" */
+    struct str method; /* "POST" */
     struct str url;
-    const struct str *headers;  /* "Name: value" */
+    const struct str *headers; /* "Name: value" */
     size_t header_count;
     struct str body;
-    struct str unix_socket;     /* path, or STR_NONE */
+    struct str unix_socket;      /* path, or STR_NONE */
     uint64_t connect_timeout_ms; /* 0: 10 s */
-    uint64_t timeout_ms;        /* whole call, 0: none */
-    uint64_t idle_timeout_ms;   /* no byte for so long, 0: none */
-    size_t body_max;            /* most bytes of the answer's body */
+    uint64_t timeout_ms;         /* whole call, 0: none */
+    uint64_t idle_timeout_ms;    /* no byte for so long, 0: none */
+    size_t body_max;             /* most bytes of the answer's body */
     unsigned redirects;
     /* Headers are complete; may be NULL. */
     void (*on_headers)(void *arg, int status, struct str headers);

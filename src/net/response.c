@@ -234,7 +234,7 @@ static const int status_of_kind[] = {
     [ERR_INTERNAL] = 500,  [ERR_INVALID] = 422,  [ERR_UNAUTHORIZED] = 401, [ERR_FORBIDDEN] = 403,
     [ERR_NOT_FOUND] = 404, [ERR_CONFLICT] = 409, [ERR_TOO_LARGE] = 413,    [ERR_BUSY] = 503,
     [ERR_IO] = 503,        [ERR_TIMEOUT] = 504,  [ERR_CANCELLED] = 503,    [ERR_LOST] = 503,
-    [ERR_UPSTREAM] = 502,  [ERR_GONE] = 502,
+    [ERR_UPSTREAM] = 502,  [ERR_GONE] = 502,     [ERR_TOO_MANY] = 429,
 };
 
 void request_reply_error(struct request *r, const struct err *e)

@@ -11,7 +11,8 @@ struct sse {
 void sse_deinit(struct sse *s);
 /* Feeds bytes; calls `on_event(arg, event name or empty, data)` per event; it returns false to stop. An event over
  * data_max is ERR_TOO_LARGE. */
-bool sse_feed(struct sse *s, struct str bytes, bool (*on_event)(void *arg, struct str event, struct str data), void *arg,
-              struct err **e);
+bool sse_feed(struct sse *s, struct str bytes, bool (*on_event)(void *arg, struct str event, struct str data),
+              void *arg, struct err **e);
 /* End of stream: an unterminated last event is delivered too (servers in the field forget the blank line). */
-bool sse_end(struct sse *s, bool (*on_event)(void *arg, struct str event, struct str data), void *arg, struct err **e);
+bool sse_end(struct sse *s, bool (*on_event)(void *arg, struct str event, struct str data), void *arg,
+             struct err **e);

@@ -55,6 +55,12 @@ struct store_backend {
     bool (*doc_get)(struct store *s, struct str space, struct str key, struct buf *out, struct err **e);
     bool (*doc_keys)(struct store *s, struct str space, struct arena *arena, struct str **keys, size_t *n,
                      struct err **e);
+    /* Calls `done` (one of the three, the others NULL) with `e`, which it takes, as it would after a failure of its own:
+     * from its own thread, never from the caller's, who may hold locks that `done` wants. */
+    void (*refuse)(struct store *s, struct err *e,
+                   void (*done_number)(void *arg, int64_t number, const struct err *e),
+                   void (*done_token)(void *arg, uint64_t token, const struct err *e),
+                   void (*done)(void *arg, const struct err *e), void *arg);
     void (*watch)(struct store *s, void (*fn)(void *arg, int64_t number, uint32_t next_seq), void *arg);
     void (*stats_get)(struct store *s, struct store_stats *out);
     /* Tests: moves the clock of the leases, and of the pause after a failure of the disk, forward. */

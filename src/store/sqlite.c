@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 
 /* Page caches: the writer's holds the tails of the conversations that run. It fills only with use. */
 #define WRITER_CACHE_KB 4096
@@ -91,6 +92,17 @@ static void queue_add_task(struct sqlite_store *s, enum job_kind kind, struct ta
         job.result = STORE_FAILED;
     }
     queue_add(s, &job);
+}
+
+static void sqlite_refuse(struct store *store, struct err *e,
+                          void (*done_number)(void *arg, int64_t number, const struct err *e),
+                          void (*done_token)(void *arg, uint64_t token, const struct err *e),
+                          void (*done)(void *arg, const struct err *e), void *arg)
+{
+    struct task *t = xcalloc(1, sizeof(*t));
+    *t = (struct task){.done_number = done_number, .done_token = done_token, .done = done, .arg = arg};
+    struct job job = {.kind = JOB_REFUSED, .task = t, .excluded = true, .result = STORE_FAILED, .error = e};
+    queue_add(sqlite_of(store), &job);
 }
 
 static size_t commit_bytes(const struct store_commit *c)
@@ -315,6 +327,7 @@ static const struct store_backend sqlite_backend = {
     .doc_delete = sqlite_doc_delete,
     .doc_get = read_doc,
     .doc_keys = read_doc_keys,
+    .refuse = sqlite_refuse,
     .watch = sqlite_watch,
     .stats_get = sqlite_stats,
     .clock_advance = sqlite_clock_advance,
@@ -323,6 +336,7 @@ static const struct store_backend sqlite_backend = {
 static bool directory_lock(struct sqlite_store *s, struct err **e)
 {
     autofree char *dir = str_dup(path_dir(str_from(s->path)));
+    s->dir_made = access(dir, F_OK) != 0;
     if (!dir_make(dir, 0700, e))
         return false;
     s->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -359,37 +373,35 @@ static struct sqlite_store *sqlite_new(const struct store_config *config)
     return s;
 }
 
-/* The names on the way to a new file must last as well as its content. */
-static void directories_sync(int dir_fd)
+/* The name of a new file must last as well as its content, and so must those of the directories made for it. */
+static void directories_sync(int dir_fd, bool dir_made)
 {
     autofd int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    for (int levels = 0; fd >= 0 && levels < DIRECTORIES_SYNCED; levels++) {
-        if (fsync(fd) != 0)
-            return;
+    for (int levels = dir_made ? DIRECTORIES_SYNCED : 1; fd >= 0 && fsync(fd) == 0 && --levels > 0;) {
         int parent = openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         close(fd);
         fd = parent;
     }
 }
 
-static bool file_make(struct sqlite_store *s, bool *made, struct err **e)
+/* An empty file is none: SQLite makes one of any name that it is asked to open. */
+static bool file_exists(const char *path)
 {
-    autofd int fd = open(s->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    *made = fd >= 0;
-    return fd >= 0 || errno == EEXIST || err_errno(e, ERR_INVALID, "cannot make %s", s->path);
+    struct stat info;
+    return stat(path, &info) == 0 && info.st_size > 0;
 }
 
 static bool sqlite_open_file(struct sqlite_store *s, struct err **e)
 {
-    bool made;
-    if (!file_make(s, &made, e))
-        return false;
     if (!wal_vfs_register())
         return err_set(e, ERR_INTERNAL, "SQLite lacks the file layer that the store needs");
+    if (!file_exists(s->path)) {
+        if (!schema_make(s->path, s->vfs, e))
+            return false;
+        directories_sync(s->dir_fd, s->dir_made);
+    }
     if (!db_open(&s->db, s->path, s->vfs, WRITER_CACHE_KB, e) || !schema_open(&s->db, s->path, e))
         return false;
-    if (made)
-        directories_sync(s->dir_fd);
     /* An emptied log stays: making and removing it would cost a sync of the directory each time. */
     int keep = 1;
     sqlite3_file_control(s->db.handle, NULL, SQLITE_FCNTL_PERSIST_WAL, &keep);

@@ -89,6 +89,7 @@ enum job_kind {
     JOB_BLOB_PUT,
     JOB_DOC_PUT,
     JOB_DOC_DELETE,
+    JOB_REFUSED, /* by store.c already; only to be answered */
 };
 
 /* Arguments of a job that is not a commit; owned. */
@@ -149,6 +150,7 @@ struct sqlite_store {
     struct store base;
     char *path;
     int dir_fd; /* holds the lock */
+    bool dir_made;
     const char *vfs;
     bool nosync;
 

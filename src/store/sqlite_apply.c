@@ -231,6 +231,7 @@ bool apply_job(struct sqlite_store *s, struct job *job, struct err **e)
     case JOB_DELETE: return apply_delete(s, job, e);
     case JOB_COPY: return apply_copy(s, job, e);
     case JOB_BLOB_PUT: return apply_blob_put(s, job, e);
+    case JOB_REFUSED: break; /* never applied */
     case JOB_DOC_PUT:
         return writer_begin(s, e) && db_run(&s->db, e, STMT_DOC_PUT, "sss", t->space, t->key, t->state);
     case JOB_DOC_DELETE:

@@ -1,5 +1,6 @@
 #include "store/sqlite_schema.h"
 #include "base/cleanup.h"
+#include <fcntl.h>
 #include <stdio.h>
 
 #define APPLICATION_ID 0x68616e64 /* "hand", in the header of the file */
@@ -69,25 +70,54 @@ static bool schema_migrate(struct db *d, int64_t from, struct err **e)
     return true;
 }
 
+/* A database is made complete under another name: its final name never shows half of one, and one sync of the file and one
+ * of the directory are enough. */
+static bool schema_fill(const char *path, const char *vfs, struct err **e)
+{
+    struct db d = {0};
+    char pragmas[160];
+    snprintf(
+        pragmas, sizeof(pragmas),
+        "PRAGMA page_size=%d; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF;",
+        PAGE_SIZE);
+    bool ok = db_open(&d, path, vfs, 64, e) && db_exec(&d, pragmas, e) && schema_migrate(&d, 0, e) &&
+              db_exec(&d, "PRAGMA journal_mode=WAL", e);
+    db_close(&d);
+    return ok;
+}
+
+static bool file_sync(const char *path, struct err **e)
+{
+    autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return (fd >= 0 && fsync(fd) == 0) || err_errno(e, ERR_IO, "cannot sync %s", path);
+}
+
+bool schema_make(const char *path, const char *vfs, struct err **e)
+{
+    autobuf fresh = {0};
+    buf_addf(&fresh, "%s.new", path);
+    unlink(fresh.p); /* of a process that died here */
+    int fd = open(fresh.p, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return err_errno(e, ERR_INVALID, "cannot make %s", fresh.p);
+    close(fd);
+    if (!schema_fill(fresh.p, vfs, e) || !file_sync(fresh.p, e))
+        return false;
+    return rename(fresh.p, path) == 0 || err_errno(e, ERR_IO, "cannot rename %s", fresh.p);
+}
+
 bool schema_open(struct db *d, const char *path, struct err **e)
 {
-    int64_t application, version, objects;
+    int64_t application, version;
     if (!db_pragma_get(d, "PRAGMA application_id", &application, e) ||
-        !db_pragma_get(d, "PRAGMA user_version", &version, e) ||
-        !db_pragma_get(d, "SELECT count(*) FROM sqlite_schema", &objects, e))
+        !db_pragma_get(d, "PRAGMA user_version", &version, e))
         return err_prefix(e, "%s", path);
-    /* A process that died while making the file may have left an empty one. */
-    bool fresh = application == 0 && version == 0 && objects == 0;
-    if (!fresh && application != APPLICATION_ID)
+    if (application != APPLICATION_ID)
         return err_set(e, ERR_INVALID, "%s is not a database of handsd", path);
     if (version > SCHEMA_VERSION)
         return err_set(e, ERR_INVALID,
                        "%s was written by a newer handsd (version %d, this one knows up to %d)", path,
                        (int)version, (int)SCHEMA_VERSION);
-    char sizes[96];
-    snprintf(sizes, sizeof(sizes), "PRAGMA page_size=%d; PRAGMA auto_vacuum=INCREMENTAL;", PAGE_SIZE);
-    if (fresh && !db_exec(d, sizes, e))
-        return false;
     return db_exec(d, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;", e) &&
            schema_migrate(d, version, e);
 }

@@ -6,6 +6,7 @@
 /* One slice is one transaction of about this long, in steps of a few rows (a row may have a megabyte). */
 #define SLICE_NS (8 * NS_PER_MS)
 #define SLICE_ROWS 16
+#define SLICE_STEPS 16 /* at most: what they dirty has to be written and synced too */
 #define CHUNK_BYTES (256 * 1024)
 #define CHUNK_BITS 16            /* of the key: the chunk's index; the rest is the content's number */
 #define BLOB_AT_ONCE CHUNK_BYTES /* written together with the group; larger ones in slices */
@@ -324,7 +325,7 @@ static bool work_slice(struct sqlite_store *s, struct work *w, bool *complete, s
     uint64_t end = clock_mono_ns() + SLICE_NS;
     if (!writer_begin(s, e))
         return false;
-    while (!*complete && clock_mono_ns() < end)
+    for (int steps = 0; !*complete && steps < SLICE_STEPS && clock_mono_ns() < end; steps++)
         if (!work_step(s, w, complete, e))
             return false;
     return (!*complete || db_run(&s->db, e, STMT_WORK_DELETE, "i", w->id)) && writer_end(s, e);

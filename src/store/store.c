@@ -36,11 +36,11 @@ static bool check_create(const struct store_create *c, struct err **e)
 void store_create(struct store *s, const struct store_create *c,
                   void (*done)(void *arg, int64_t number, const struct err *e), void *arg)
 {
-    autoerr e = NULL;
+    struct err *e = NULL;
     if (check_create(c, &e))
         s->backend->create(s, c, done, arg);
     else
-        done(arg, 0, e);
+        s->backend->refuse(s, e, done, NULL, NULL, arg);
 }
 
 bool store_get(struct store *s, const struct uuid *id, struct arena *arena, struct store_row *row,
@@ -72,13 +72,13 @@ bool store_ids_with_status(struct store *s, int status, struct uuid *ids, size_t
 void store_claim(struct store *s, int64_t number, struct str owner,
                  void (*done)(void *arg, uint64_t token, const struct err *e), void *arg)
 {
-    autoerr e = NULL;
-    if (owner.n > 0 && check_size("the owner's name", owner.n, OWNER_MAX, &e)) {
-        s->backend->claim(s, number, owner, done, arg);
-    } else {
+    struct err *e = NULL;
+    if (owner.n == 0)
         err_set(&e, ERR_INVALID, "a claim without an owner");
-        done(arg, 0, e);
-    }
+    else if (check_size("the owner's name", owner.n, OWNER_MAX, &e))
+        s->backend->claim(s, number, owner, done, arg);
+    if (e)
+        s->backend->refuse(s, e, NULL, done, NULL, arg);
 }
 
 void store_renew(struct store *s, struct str owner)
@@ -168,22 +168,22 @@ void store_delete(struct store *s, int64_t number, void (*done)(void *arg, const
 void store_copy(struct store *s, int64_t from, uint32_t to, const struct store_create *into,
                 void (*done)(void *arg, int64_t number, const struct err *e), void *arg)
 {
-    autoerr e = NULL;
+    struct err *e = NULL;
     if (check_create(into, &e))
         s->backend->copy(s, from, to, into, done, arg);
     else
-        done(arg, 0, e);
+        s->backend->refuse(s, e, done, NULL, NULL, arg);
 }
 
 void store_blob_put(struct store *s, int64_t number, const struct uuid *id, struct bytes *content,
                     void (*done)(void *arg, const struct err *e), void *arg)
 {
-    autoerr e = NULL;
+    struct err *e = NULL;
     if (check_size("a blob", content->n, STORE_BLOB_MAX, &e)) {
         s->backend->blob_put(s, number, id, content, done, arg);
     } else {
         bytes_unref(content);
-        done(arg, e);
+        s->backend->refuse(s, e, NULL, NULL, done, arg);
     }
 }
 
@@ -201,21 +201,21 @@ static bool check_doc(struct str space, struct str key, struct err **e)
 void store_doc_put(struct store *s, struct str space, struct str key, struct str value,
                    void (*done)(void *arg, const struct err *e), void *arg)
 {
-    autoerr e = NULL;
+    struct err *e = NULL;
     if (check_doc(space, key, &e) && check_size("a document", value.n, STORE_DOC_MAX, &e))
         s->backend->doc_put(s, space, key, value, done, arg);
     else
-        done(arg, e);
+        s->backend->refuse(s, e, NULL, NULL, done, arg);
 }
 
 void store_doc_delete(struct store *s, struct str space, struct str key,
                       void (*done)(void *arg, const struct err *e), void *arg)
 {
-    autoerr e = NULL;
+    struct err *e = NULL;
     if (check_doc(space, key, &e))
         s->backend->doc_delete(s, space, key, done, arg);
     else
-        done(arg, e);
+        s->backend->refuse(s, e, NULL, NULL, done, arg);
 }
 
 bool store_doc_get(struct store *s, struct str space, struct str key, struct buf *out, struct err **e)

@@ -30,14 +30,14 @@
 #define WIRE_MAGIC_LEN 16
 #define WIRE_BANNER_MAX (64 * 1024)
 #define WIRE_FRAME_MAX (64 * 1024)
-#define WIRE_HEADER 12                            /* length, type, flags, zero, call */
-#define WIRE_PAYLOAD_MAX (WIRE_FRAME_MAX - 8)     /* what follows the length is at most WIRE_FRAME_MAX */
-#define WIRE_MESSAGE_MAX (16 * 1024 * 1024)       /* a CALL's or RESULT's fields */
-#define WIRE_CREDIT_INITIAL (256 * 1024)          /* bytes a sender may send per stream before the first CREDIT */
+#define WIRE_HEADER 12                        /* length, type, flags, zero, call */
+#define WIRE_PAYLOAD_MAX (WIRE_FRAME_MAX - 8) /* what follows the length is at most WIRE_FRAME_MAX */
+#define WIRE_MESSAGE_MAX (16 * 1024 * 1024)   /* a CALL's or RESULT's fields */
+#define WIRE_CREDIT_INITIAL (256 * 1024)      /* bytes a sender may send per stream before the first CREDIT */
 #define WIRE_VERSION_MIN 1
 #define WIRE_VERSION_MAX 1
 #define WIRE_PING_S 10
-#define WIRE_CALLS_MAX 1024                       /* calls open at once on one hand; more are refused */
+#define WIRE_CALLS_MAX 1024 /* calls open at once on one hand; more are refused */
 
 enum wire_type {
     WIRE_HELLO = 1,
@@ -72,10 +72,10 @@ enum wire_op {
     OP_TERMINAL = 1, /* run or continue in a named terminal */
     OP_TERMINAL_CLOSE,
     OP_TERMINAL_INTERRUPT, /* Ctrl-C to what runs in a named terminal; its OP_TERMINAL call then ends by itself */
-    OP_SPAWN,        /* a process with piped streams: DATA both ways, RESULT with the exit code */
-    OP_EDIT,         /* the file editor's five commands */
-    OP_FILE_READ,    /* regular file: DATA on stream 1 */
-    OP_FILE_WRITE,   /* DATA on stream 0 until END; temporary file and rename */
+    OP_SPAWN,              /* a process with piped streams: DATA both ways, RESULT with the exit code */
+    OP_EDIT,               /* the file editor's five commands */
+    OP_FILE_READ,          /* regular file: DATA on stream 1 */
+    OP_FILE_WRITE,         /* DATA on stream 0 until END; temporary file and rename */
     OP_FILE_STAT,
     OP_DIR_MAKE,
     OP_DIR_LIST,
@@ -84,21 +84,21 @@ enum wire_op {
     OP_GIT_CHANGES,
     OP_GIT_DIFF,
     OP_ARCHIVE,
-    OP_PREPARE,      /* makes the working directory, `git init` unless inside a repository; answers facts about it */
+    OP_PREPARE, /* makes the working directory, `git init` unless inside a repository; answers facts about it */
 };
 
 /* Tags of fields. One list for all operations; numbers are never reused. */
 enum wire_field {
     F_OP = 1,
-    F_KEY,        /* idempotency key (the action's id): a repeated key returns the first result and runs nothing */
+    F_KEY, /* idempotency key (the action's id): a repeated key returns the first result and runs nothing */
     F_VERSION_MIN,
     F_VERSION_MAX,
     F_HAND_ID,
-    F_TOKEN,      /* owner token: a hand refuses calls older than the newest it has seen */
-    F_NAME,       /* of a terminal, process or undo history, chosen by the caller */
+    F_TOKEN, /* owner token: a hand refuses calls older than the newest it has seen */
+    F_NAME,  /* of a terminal, process or undo history, chosen by the caller */
     F_PATH,
     F_CWD,
-    F_ROOT,       /* paths must stay beneath it */
+    F_ROOT, /* paths must stay beneath it */
     F_COMMAND,
     F_ARG,        /* repeated: argv */
     F_ENV,        /* repeated: NAME=value, on top of the hand's allow-list */
@@ -106,21 +106,21 @@ enum wire_field {
     F_RESET,      /* int 0/1 */
     F_TIMEOUT_MS, /* int; hard timeout, absent: none (terminal: only the soft one) */
     F_SOFT_TIMEOUT_MS,
-    F_LIMIT,      /* int: most bytes or items to answer */
+    F_LIMIT, /* int: most bytes or items to answer */
     F_OFFSET,
-    F_TEXT,       /* file_text; result: text for the model, or output (head) */
-    F_TAIL,       /* result: output after the part that was left out */
-    F_ELIDED,     /* int: bytes left out between F_TEXT and F_TAIL */
+    F_TEXT,   /* file_text; result: text for the model, or output (head) */
+    F_TAIL,   /* result: output after the part that was left out */
+    F_ELIDED, /* int: bytes left out between F_TEXT and F_TAIL */
     F_OLD,
     F_NEW,
-    F_LINE,       /* int: insert_line; repeated in view_range and in results */
+    F_LINE, /* int: insert_line; repeated in view_range and in results */
     F_MODE,
     F_SIZE,
     F_MTIME_US,
-    F_KIND,       /* result: 'f' file, 'd' directory, 'l' link, 'o' other */
-    F_STATUS,     /* int, per operation: enum wire_status, wire_terminal, … */
-    F_MESSAGE,    /* why it failed, for a person */
-    F_EXIT_CODE,  /* int; -1 unknown; negative: killed by that signal */
+    F_KIND,      /* result: 'f' file, 'd' directory, 'l' link, 'o' other */
+    F_STATUS,    /* int, per operation: enum wire_status, wire_terminal, … */
+    F_MESSAGE,   /* why it failed, for a person */
+    F_EXIT_CODE, /* int; -1 unknown; negative: killed by that signal */
     F_PID,
     F_USER,
     F_HOST,
@@ -132,23 +132,23 @@ enum wire_field {
     F_INCLUDE,
     F_REF,
     F_TRUNCATED,
-    F_ITEM,       /* repeated: one result (path, change) */
-    F_FRESH,      /* int 1: the shell of this terminal was started by this very call */
-    F_CONTINUED,  /* int 1: output before this call's was already shown for the same command */
+    F_ITEM,      /* repeated: one result (path, change) */
+    F_FRESH,     /* int 1: the shell of this terminal was started by this very call */
+    F_CONTINUED, /* int 1: output before this call's was already shown for the same command */
     F_COLUMNS,
     F_ROWS,
-    F_GIT_INIT,   /* int 0/1 */
+    F_GIT_INIT, /* int 0/1 */
 };
 
 /* F_STATUS of every RESULT. */
 enum wire_status {
     WIRE_OK = 0,
-    WIRE_INVALID,    /* the call itself is wrong */
+    WIRE_INVALID, /* the call itself is wrong */
     WIRE_NOT_FOUND,
-    WIRE_REFUSED,    /* path escapes, not a regular file, older owner token */
+    WIRE_REFUSED, /* path escapes, not a regular file, older owner token */
     WIRE_TOO_LARGE,
-    WIRE_BUSY,       /* a bound of the hand is reached */
-    WIRE_IO,         /* errno text in F_MESSAGE */
+    WIRE_BUSY, /* a bound of the hand is reached */
+    WIRE_IO,   /* errno text in F_MESSAGE */
     WIRE_TIMEOUT,
     WIRE_CANCELLED,
     WIRE_UNSUPPORTED, /* unknown operation */
@@ -159,14 +159,14 @@ enum wire_status {
 
 /* F_KIND of an OP_TERMINAL result: how the call ended. Facts only; the mind words them. */
 enum wire_terminal {
-    TERMINAL_COMPLETED = 1,    /* F_EXIT_CODE is the command's */
-    TERMINAL_SOFT_TIMEOUT,     /* no new output for F_SOFT_TIMEOUT_MS; the command goes on */
-    TERMINAL_HARD_TIMEOUT,     /* F_TIMEOUT_MS passed; the command goes on */
-    TERMINAL_NOTHING_RUNNING,  /* input or empty command, but no command is running */
-    TERMINAL_OCCUPIED,         /* another command is still running; nothing was sent; F_TEXT is its new output */
-    TERMINAL_SHELL_ENDED,      /* the shell itself ended (exit, exec, kill); the next call starts a new one */
-    TERMINAL_RESET,            /* reset without a command */
-    TERMINAL_INPUT_SENT,       /* like COMPLETED/…_TIMEOUT is used instead once the reaction is known */
+    TERMINAL_COMPLETED = 1,   /* F_EXIT_CODE is the command's */
+    TERMINAL_SOFT_TIMEOUT,    /* no new output for F_SOFT_TIMEOUT_MS; the command goes on */
+    TERMINAL_HARD_TIMEOUT,    /* F_TIMEOUT_MS passed; the command goes on */
+    TERMINAL_NOTHING_RUNNING, /* input or empty command, but no command is running */
+    TERMINAL_OCCUPIED,    /* another command is still running; nothing was sent; F_TEXT is its new output */
+    TERMINAL_SHELL_ENDED, /* the shell itself ended (exit, exec, kill); the next call starts a new one */
+    TERMINAL_RESET,       /* reset without a command */
+    TERMINAL_INPUT_SENT,  /* like COMPLETED/…_TIMEOUT is used instead once the reaction is known */
 };
 
 /* Building. A message is a buf of fields. */
@@ -174,7 +174,8 @@ void wire_add_str(struct buf *fields, enum wire_field tag, struct str value);
 void wire_add_int(struct buf *fields, enum wire_field tag, int64_t value);
 /* Adds frames for `fields` (split as needed) with the 12-byte headers. */
 void wire_add_message(struct buf *out, enum wire_type type, uint32_t call, struct str fields);
-void wire_add_data(struct buf *out, uint32_t call, enum wire_stream stream, struct str data); /* ≤ WIRE_PAYLOAD_MAX */
+void wire_add_data(struct buf *out, uint32_t call, enum wire_stream stream,
+                   struct str data); /* ≤ WIRE_PAYLOAD_MAX */
 void wire_add_end(struct buf *out, uint32_t call, enum wire_stream stream);
 void wire_add_credit(struct buf *out, uint32_t call, enum wire_stream stream, uint32_t bytes);
 void wire_add_control(struct buf *out, enum wire_type type, uint32_t call); /* CANCEL, PING, PONG */
@@ -187,10 +188,10 @@ struct wire_frame {
     struct str payload; /* borrowed from the input */
 };
 struct wire_reader {
-    struct buf in;         /* bytes not yet consumed; at most WIRE_BANNER_MAX + one frame */
-    size_t skipped;        /* banner bytes before the magic */
-    bool synced;           /* the magic was seen */
-    size_t consumed;       /* bytes of `in` that returned frames have used up */
+    struct buf in;   /* bytes not yet consumed; at most WIRE_BANNER_MAX + one frame */
+    size_t skipped;  /* banner bytes before the magic */
+    bool synced;     /* the magic was seen */
+    size_t consumed; /* bytes of `in` that returned frames have used up */
 };
 /* The number of a CREDIT frame that wire_reader_next returned. */
 uint32_t wire_credit_bytes(const struct wire_frame *frame);
@@ -205,7 +206,8 @@ struct wire_fields {
 };
 /* Next field; false at the end. A truncated field is an error. */
 bool wire_fields_next(struct wire_fields *f, enum wire_field *tag, struct str *value, struct err **e);
-bool wire_fields_valid(struct str fields);                                       /* every length fits */
-struct str wire_get_str(struct str fields, enum wire_field tag);                 /* first such field, or STR_NONE */
-int64_t wire_get_int(struct str fields, enum wire_field tag, int64_t otherwise); /* also when not 8 bytes long */
+bool wire_fields_valid(struct str fields);                       /* every length fits */
+struct str wire_get_str(struct str fields, enum wire_field tag); /* first such field, or STR_NONE */
+/* `otherwise` also when it is not 8 bytes long. */
+int64_t wire_get_int(struct str fields, enum wire_field tag, int64_t otherwise);
 bool wire_has(struct str fields, enum wire_field tag);
