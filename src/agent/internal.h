@@ -18,6 +18,9 @@ void event_answer_body(struct event_draft *d, struct str text, struct str reason
 size_t mask_apply_head(const struct mask *m, struct str text, struct buf *out);
 /* Adds the masked form of the part of `text` that no secret begun before it can belong to. */
 void mask_apply_tail(const struct mask *m, struct str text, struct buf *out);
+/* For one part of an output that is told in parts: where it was cut, a piece of a secret of at least MASK_VALUE_MIN bytes
+ * is hidden too. */
+void mask_apply_cut(const struct mask *m, struct str text, bool cut_before, bool cut_behind, struct buf *out);
 
 /* --- view --- */
 

@@ -17,6 +17,3 @@ size_t mask_longest(const struct mask *m); /* bytes */
 size_t mask_count(const struct mask *m);
 struct str mask_name(const struct mask *m, size_t i);
 struct str mask_value(const struct mask *m, size_t i);
-/* For one part of an output that is told in parts: where it was cut, a piece of a secret of at least MASK_VALUE_MIN bytes
- * is hidden too. */
-void mask_apply_cut(const struct mask *m, struct str text, bool cut_before, bool cut_behind, struct buf *out);

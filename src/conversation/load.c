@@ -23,7 +23,7 @@ struct state *load_state(struct conversations *s, const struct store_row *row, s
     struct state *state = state_new();
     struct store_usage_sum *sums;
     size_t n = 0;
-    struct store_item item;
+    struct store_item item = {0};
     state->id = row->id;
     state->status = (enum status)row->status;
     state->next_seq = row->next_seq;

@@ -148,50 +148,55 @@ struct conversations *conversations_new(const struct conversations_config *confi
 
 /* ---- after a start ---- */
 
-struct recovery {
-    struct conversations *s;
-    struct uuid *ids;
-    size_t n;
-    atomic_size_t next;
-    atomic_uint lanes;
-};
-
 #define RECOVER_LANES 4 /* opened at a time: requests come first */
 
-static void recover_next(struct recovery *r);
+/* One lane opens its conversations one after the other and ends itself. */
+struct lane {
+    struct conversations *s;
+    size_t n, next;
+    struct uuid ids[];
+};
 
-static void recovered(void *arg, struct conversation *c, const struct err *e)
+static void lane_go_on(struct lane *lane);
+
+static void lane_opened(void *arg, struct conversation *c, const struct err *e)
 {
     if (e)
         log_warn("a conversation that was running could not be opened: %s", err_text(e));
     conversation_unref(c);
-    recover_next(arg);
+    lane_go_on(arg);
 }
 
-static void recover_next(struct recovery *r)
+static void lane_go_on(struct lane *lane)
 {
-    size_t at = atomic_fetch_add(&r->next, 1);
-    if (at < r->n && !atomic_load(&r->s->closing)) {
-        conversations_open(r->s, &r->ids[at], recovered, r);
-    } else if (atomic_fetch_sub(&r->lanes, 1) == 1) {
-        free(r->ids);
-        free(r);
-    }
+    if (lane->next < lane->n && !atomic_load(&lane->s->closing))
+        conversations_open(lane->s, &lane->ids[lane->next++], lane_opened, lane);
+    else
+        free(lane);
+}
+
+/* Takes every RECOVER_LANES-th of the ids, from `first` on. */
+static void lane_start(struct conversations *s, const struct uuid *ids, size_t n, size_t first)
+{
+    struct lane *lane = xcalloc(1, sizeof(*lane) + (n / RECOVER_LANES + 1) * sizeof(*ids));
+    lane->s = s;
+    for (size_t i = first; i < n; i += RECOVER_LANES)
+        lane->ids[lane->n++] = ids[i];
+    lane_go_on(lane);
 }
 
 static void recover(void *arg)
 {
-    struct recovery *r = xcalloc(1, sizeof(*r));
-    r->s = arg;
-    r->ids = xcalloc(RECOVER_MAX, sizeof(*r->ids));
-    r->lanes = RECOVER_LANES;
+    struct conversations *s = arg;
+    autofree struct uuid *ids = xcalloc(RECOVER_MAX, sizeof(*ids));
+    size_t n = 0;
     autoerr e = NULL;
-    if (!store_ids_with_status(r->s->config.store, STATUS_RUNNING, r->ids, RECOVER_MAX, &r->n, &e))
+    if (!store_ids_with_status(s->config.store, STATUS_RUNNING, ids, RECOVER_MAX, &n, &e))
         log_warn("conversations to recover cannot be listed: %s", err_text(e));
-    if (r->n > 0)
-        log_info("recovering %zu conversations that were running", r->n);
-    for (unsigned i = 0; i < RECOVER_LANES; i++)
-        recover_next(r);
+    if (n > 0)
+        log_info("recovering %zu conversations that were running", n);
+    for (size_t i = 0; i < RECOVER_LANES && i < n; i++)
+        lane_start(s, ids, n, i);
 }
 
 void conversations_recover(struct conversations *s)

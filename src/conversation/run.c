@@ -38,7 +38,7 @@ static bool end_failed(struct turn *t, const struct err *why)
 {
     struct event_draft d;
     event_draft_init(&d, EVENT_CONVERSATION_ERROR, SOURCE_ENVIRONMENT);
-    event_error_body(&d, why->code ? why->code : "RuntimeError", str_from(why->text));
+    event_error_body(&d, why && why->code ? why->code : "RuntimeError", str_from(err_text(why)));
     return end_with(t, OPEN_FAILED, STATUS_ERROR, &d);
 }
 

@@ -222,10 +222,9 @@ static void test_replace(void **state)
     write_bytes("r.py", STR("l1\nl2\nl3\nl4\nl5\nl6\nl7\nl8\nl9\nl10\nl11\n"));
     assert_int_equal(chmod(place("r.py"), 0751), 0);
     struct outcome *o = EDIT("str_replace", "r.py", .old = "l6\n", .new = "six\nseis\n");
-    assert_says(
-        o, false,
-        ":\n     3\tl3\n     4\tl4\n     5\tl5\n     6\tsix\n     7\tseis\n     8\tl7\n     9\tl8\n"
-        "    10\tl9\n    11\tl10\n    12\tl11\nReview");
+    assert_says(o, false,
+                ":\n     3\tl3\n     4\tl4\n     5\tl5\n     6\tsix\n     7\tseis\n     8\tl7\n     9\tl8\n"
+                "    10\tl9\n    11\tl10\n    12\tl11\nReview");
     assert_int_equal(mode_of("r.py"), 0751);
     assert_true(str_is(field(o, F_OLD), "l1\nl2\nl3\nl4\nl5\nl6\nl7\nl8\nl9\nl10\nl11\n"));
     assert_true(str_starts(field(o, F_NEW), STR("l1\nl2\nl3\nl4\nl5\nsix\nseis\nl7\n")));
