@@ -107,14 +107,14 @@ void event_draft_deinit(struct event_draft *d)
 }
 
 void event_write(struct buf *out, const struct event_draft *d, struct str body, const struct uuid *id,
-                 int64_t time_us, struct str parent)
+                 int64_t local_us, struct str parent)
 {
     char id_text[UUID_DASHED_LEN + 1], time_text[CLOCK_TEXT_MAX];
     buf_reserve(out, body.n + 256);
     buf_add(out, STR("{\"id\":\""));
     buf_add(out, uuid_dashed(id, id_text));
     buf_add(out, STR("\",\"timestamp\":\""));
-    buf_add(out, clock_format_local(time_us, time_text));
+    buf_add(out, clock_format_naive(local_us, time_text));
     buf_add(out, STR("\",\"source\":\""));
     buf_add_cstr(out, event_source_name(d->source));
     if (parent.p) {

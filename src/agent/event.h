@@ -70,9 +70,10 @@ void event_draft_deinit(struct event_draft *d);
 /* Makes `reduced` if the body is too large for a socket: each long string is cut in its middle. */
 void event_draft_reduce(struct event_draft *d);
 
-/* Whole text of an event. `parent` STR_NONE: left out. */
+/* Whole text of an event. `local_us`: its timestamp on the local clock face (clock_local_us). `parent` STR_NONE: left
+ * out. */
 void event_write(struct buf *out, const struct event_draft *d, struct str body, const struct uuid *id,
-                 int64_t time_us, struct str parent);
+                 int64_t local_us, struct str parent);
 
 /* Bodies. */
 /* {"cache_prompt":false,"type":"text","text":…} */

@@ -79,12 +79,10 @@ static char *put_digits(char *to, uint64_t value, unsigned width)
     return to + width;
 }
 
-static struct str format(int64_t us, bool utc, char out[CLOCK_TEXT_MAX])
+static struct str format(int64_t us, bool with_z, char out[CLOCK_TEXT_MAX])
 {
     int64_t s = floor_div(us, US_PER_S), fraction = us % US_PER_S;
     fraction += fraction < 0 ? US_PER_S : 0;
-    if (!utc)
-        s += offset_at(s);
     int64_t days = floor_div(s, S_PER_DAY), of_day = s - days * S_PER_DAY, year;
     unsigned month, day;
     date_of(days, &year, &month, &day);
@@ -105,15 +103,26 @@ static struct str format(int64_t us, bool utc, char out[CLOCK_TEXT_MAX])
     to = put_digits(to, (uint64_t)of_day % 60, 2);
     *to++ = '.';
     to = put_digits(to, (uint64_t)fraction, 6);
-    if (utc)
+    if (with_z)
         *to++ = 'Z';
     *to = '\0';
     return str_make(out, (size_t)(to - out));
 }
 
+int64_t clock_local_us(int64_t us)
+{
+    int64_t local;
+    return __builtin_add_overflow(us, offset_at(floor_div(us, US_PER_S)) * US_PER_S, &local) ? us : local;
+}
+
+struct str clock_format_naive(int64_t local_us, char out[CLOCK_TEXT_MAX])
+{
+    return format(local_us, false, out);
+}
+
 struct str clock_format_local(int64_t us, char out[CLOCK_TEXT_MAX])
 {
-    return format(us, false, out);
+    return clock_format_naive(clock_local_us(us), out);
 }
 
 struct str clock_format_utc(int64_t us, char out[CLOCK_TEXT_MAX])

@@ -12,6 +12,10 @@ int64_t clock_wall_us(void); /* microseconds since 1970, UTC */
 
 /* Buffer for any of the formats below. */
 #define CLOCK_TEXT_MAX 40
+/* The same moment as microseconds since 1970 of the local clock face, which goes back when summer time ends. */
+int64_t clock_local_us(int64_t us);
+/* `2026-08-22T16:34:54.123456` of such a value: naive, fixed width, for events. */
+struct str clock_format_naive(int64_t local_us, char out[CLOCK_TEXT_MAX]);
 /* `2026-08-22T16:34:54.123456`: naive local time, fixed width, for events. */
 struct str clock_format_local(int64_t us, char out[CLOCK_TEXT_MAX]);
 /* `2026-08-22T16:34:54.123456Z`: UTC, for ConversationInfo and bash events. */

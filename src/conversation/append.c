@@ -124,17 +124,23 @@ static struct str own(struct str s)
     return (struct str){str_dup(s), s.n};
 }
 
+/* Clients order events by the text of their timestamps, so neither a clock that is set back nor the end of summer time may
+ * show in them; and a fraction of zero would be left out by Python, which makes the text shorter. */
+static int64_t later_than(int64_t last_us, int64_t now_us)
+{
+    int64_t us = now_us > last_us ? now_us : last_us + 1;
+    return us % 1000000 == 0 ? us + 1 : us;
+}
+
 /* Stamps draft `i`: id, time, parent, text. */
 static void stamp(struct append *a, size_t i, struct event_draft *d)
 {
     struct state *s = a->next;
     struct store_event *ev = &a->events[i];
-    int64_t now = clock_wall_us();
-    if (now <= s->last_us)
-        now = s->last_us + 1;
-    if (now % 1000000 == 0) /* Python writes no fraction then, and clients compare timestamps as text */
-        now++;
+    int64_t now = later_than(s->last_us, clock_wall_us()),
+            local = later_than(s->last_local_us, clock_local_us(now));
     s->last_us = now;
+    s->last_local_us = local;
     if (uuid_is_zero(&d->id))
         d->id = uuid_random();
     char parent_text[UUID_DASHED_LEN + 1];
@@ -142,7 +148,7 @@ static void stamp(struct append *a, size_t i, struct event_draft *d)
 
     autobuf text = {0};
     buf_reserve(&text, d->body.n + 256);
-    event_write(&text, d, buf_str(&d->body), &d->id, now, parent);
+    event_write(&text, d, buf_str(&d->body), &d->id, local, parent);
     *ev = (struct store_event){
         .id = d->id,
         .kind = (uint8_t)d->kind,
@@ -155,7 +161,7 @@ static void stamp(struct append *a, size_t i, struct event_draft *d)
     if (ev->json->n > EVENT_SOCKET_MAX) {
         if (d->reduced.n == 0)
             event_draft_reduce(d);
-        event_write(&text, d, buf_str(&d->reduced), &d->id, now, parent);
+        event_write(&text, d, buf_str(&d->reduced), &d->id, local, parent);
         ev->reduced = bytes_take(&text);
     }
     if (d->search_text.n > 0)

@@ -1,5 +1,6 @@
 /* load: a conversation's state out of the store. Worker. */
 #include "conversation/load.h"
+#include "base/clock.h"
 
 /* Id and time of one stored event; false with no error when `seq` is -1. */
 static bool read_one(struct conversations *s, int64_t number, int64_t seq, struct arena *arena,
@@ -15,6 +16,17 @@ static bool read_one(struct conversations *s, int64_t number, int64_t seq, struc
                        (long long)number);
     *item = items[0];
     return true;
+}
+
+/* The local clock face in the event's timestamp. */
+static int64_t shown_time(const struct store_item *item)
+{
+    autojson doc = json_parse_trusted(item->json, NULL);
+    autobuf text = {0};
+    int64_t us = 0;
+    buf_add(&text, json_get_str(json_root(doc), "timestamp"));
+    buf_add_char(&text, 'Z');
+    return clock_parse(buf_str(&text), &us) ? us : clock_local_us(item->time_us);
 }
 
 struct state *load_state(struct conversations *s, const struct store_row *row, struct err **e)
@@ -40,7 +52,7 @@ struct state *load_state(struct conversations *s, const struct store_row *row, s
         state->leaf = item.id;
     if (ok && row->next_seq > 0 &&
         (ok = read_one(s, row->number, (int64_t)row->next_seq - 1, arena, &item, e)))
-        state->last_us = item.time_us;
+        state->last_us = item.time_us, state->last_local_us = shown_time(&item);
     if (ok)
         return state;
     state_unref(state);

@@ -97,7 +97,8 @@ struct state {
     uint32_t next_seq, branch;
     int64_t leaf_seq; /* -1: none */
     struct uuid leaf;
-    int64_t last_us; /* timestamp of the last event */
+    int64_t last_us;       /* time of the last event */
+    int64_t last_local_us; /* … on the local clock face, as its timestamp shows it */
     int64_t created_us, updated_us;
     struct config *config;
     struct doc *doc;

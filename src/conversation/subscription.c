@@ -39,7 +39,7 @@ static struct bytes *live_frame(enum event_kind kind, const char *key, struct st
     event_state_update_body(&d, key, value);
     struct uuid id = uuid_random();
     autobuf text = {0};
-    event_write(&text, &d, buf_str(&d.body), &id, clock_wall_us(), STR_NONE);
+    event_write(&text, &d, buf_str(&d.body), &id, clock_local_us(clock_wall_us()), STR_NONE);
     event_draft_deinit(&d);
     return bytes_take(&text);
 }
@@ -96,7 +96,7 @@ void subscription_error(struct subscription *sub, const char *code, struct str d
     jw_member_str(&w, "detail", detail);
     struct uuid id = uuid_random();
     autobuf text = {0};
-    event_write(&text, &d, buf_str(&d.body), &id, clock_wall_us(), STR_NONE);
+    event_write(&text, &d, buf_str(&d.body), &id, clock_local_us(clock_wall_us()), STR_NONE);
     event_draft_deinit(&d);
     socket_send(server_of(sub), sub->socket, bytes_take(&text));
 }

@@ -35,7 +35,7 @@ static void host_delta(void *arg, struct str content, struct str reasoning)
         jw_member_str(&w, "reasoning_content", reasoning);
     struct uuid id = uuid_random();
     autobuf text = {0};
-    event_write(&text, &draft, buf_str(&draft.body), &id, clock_wall_us(), STR_NONE);
+    event_write(&text, &draft, buf_str(&draft.body), &id, clock_local_us(clock_wall_us()), STR_NONE);
     event_draft_deinit(&draft);
     struct delta *d = xmalloc(sizeof(*d));
     *d = (struct delta){conversation_ref(t->c), bytes_take(&text), t->stats_serial};

@@ -113,7 +113,7 @@ enum wire_field {
     F_ELIDED, /* int: bytes left out between F_TEXT and F_TAIL */
     F_OLD,
     F_NEW,
-    F_LINE, /* int: insert_line; repeated in view_range and in results */
+    F_LINE, /* int: insert_line (EDIT takes a view_range as F_OFFSET and F_LIMIT, and its output cap as F_SIZE) */
     F_MODE,
     F_SIZE,
     F_MTIME_US,

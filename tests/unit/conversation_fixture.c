@@ -1,0 +1,640 @@
+#include "conversation_fixture.h"
+#include "base/fd.h"
+#include "base/vec.h"
+#include <dirent.h>
+#include <unistd.h>
+
+#define WORLDS_MAX 64
+
+static pthread_mutex_t worlds_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct world *worlds[WORLDS_MAX];
+
+/* ---- the model's gate: the linker puts this in front of llm_complete ---- */
+
+bool __real_llm_complete(struct llm *l, const struct llm_context *context, const struct llm_request *request,
+                         struct mailbox *mailbox, struct arena *arena, struct llm_answer *answer, struct err **e);
+bool __wrap_llm_complete(struct llm *l, const struct llm_context *context, const struct llm_request *request,
+                         struct mailbox *mailbox, struct arena *arena, struct llm_answer *answer, struct err **e);
+
+bool __wrap_llm_complete(struct llm *l, const struct llm_context *context, const struct llm_request *request,
+                         struct mailbox *mailbox, struct arena *arena, struct llm_answer *answer, struct err **e)
+{
+    struct world *w = NULL;
+    WITH_LOCK(&worlds_lock)
+    for (size_t i = 0; i < WORLDS_MAX; i++)
+        if (worlds[i] && worlds[i]->dir == context->scripts_dir.p)
+            w = worlds[i];
+    atomic_fetch_add(&w->asked, 1);
+    fake_changed();
+    if (!fake_gate_pass(w->models, mailbox))
+        return err_set(e, ERR_CANCELLED, "cancelled");
+    return __real_llm_complete(l, context, request, mailbox, arena, answer, e);
+}
+
+/* ---- a world ---- */
+
+static void loop_main(void *arg)
+{
+    loop_run(arg);
+}
+
+static void world_enter(struct world *w, struct world *instead_of)
+{
+    bool entered = false;
+    WITH_LOCK(&worlds_lock)
+    for (size_t i = 0; i < WORLDS_MAX && !entered; i++)
+        if (worlds[i] == instead_of) {
+            worlds[i] = w;
+            entered = true;
+        }
+    assert_true(entered);
+}
+
+struct world *world_new(const struct world_options *options)
+{
+    static const struct world_options none;
+    if (!options)
+        options = &none;
+    autoerr e = NULL;
+    struct world *w = xcalloc(1, sizeof(*w));
+    snprintf(w->dir, sizeof(w->dir), "/tmp/conversation-XXXXXX");
+    assert_non_null(mkdtemp(w->dir));
+    world_enter(w, NULL);
+    w->loop = loop_new(&e);
+    w->pool = pool_new(2, 1000);
+    w->store = options->store ? options->store : store_open(NULL, &e);
+    struct secrets_config secrets = {.configured = str_from(options->secret_key ? options->secret_key : "a key")};
+    w->secrets = secrets_new(&secrets, &e);
+    w->hands = hands_new(w->loop, NULL, &e);
+    w->server = fake_server_new(w->loop);
+    w->models = fake_gate_new();
+    struct conversations_config config = {
+        .loop = w->loop,
+        .pool = w->pool,
+        .server = w->server,
+        .store = w->store,
+        .secrets = w->secrets,
+        .hands = w->hands,
+        .llm = {.scripts_dir = {w->dir, strlen(w->dir)}},
+        .conversations_path = STR("/data/conversations"),
+        .idle_ms = options->idle_ms,
+    };
+    w->s = conversations_new(&config, &e);
+    assert_non_null(w->s);
+    assert_true(thread_start(&w->loop_thread, "loop", THREAD_STACK_BYTES, loop_main, w->loop, &e));
+    return w;
+}
+
+static void on_closed(void *arg)
+{
+    struct world *w = arg;
+    atomic_store(&w->closed, true);
+    fake_changed();
+}
+
+static void close_on_loop(void *arg)
+{
+    struct world *w = arg;
+    conversations_close(w->s, on_closed, w);
+}
+
+void world_close_service(struct world *w)
+{
+    loop_call(w->loop, close_on_loop, w);
+}
+
+static void remove_dir(const char *path)
+{
+    DIR *dir = opendir(path);
+    for (struct dirent *d; dir && (d = readdir(dir));)
+        if (d->d_name[0] != '.')
+            unlinkat(dirfd(dir), d->d_name, 0);
+    if (dir)
+        closedir(dir);
+    rmdir(path);
+}
+
+void world_free(struct world *w, bool keep)
+{
+    if (!atomic_load(&w->s->closing))
+        world_close_service(w);
+    AWAIT(atomic_load(&w->closed));
+    assert_int_equal(atomic_load(&w->s->runs), 0);
+    for (uint64_t i = 1; fake_socket_hang_up_if(w->server, i); i++)
+        ;
+    fake_store_drain(w->store);
+    loop_stop(w->loop);
+    pthread_join(w->loop_thread, NULL);
+    pool_free(w->pool);
+    fake_store_drain(w->store);
+    if (!keep)
+        store_close(w->store);
+    loop_free(w->loop);
+    conversations_free(w->s);
+    hands_free(w->hands);
+    secrets_free(w->secrets);
+    fake_server_free(w->server);
+    fake_gate_free(w->models);
+    world_enter(NULL, w);
+    remove_dir(w->dir);
+    free(w);
+}
+
+/* ---- holding the loop ---- */
+
+struct hold {
+    struct world *world;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool holds, let, close;
+};
+
+static void hold_loop(void *arg)
+{
+    struct hold *h = arg;
+    struct world *w = h->world;
+    WITH_LOCK(&h->lock)
+    {
+        h->holds = true;
+        fake_changed();
+        while (!h->let)
+            thread_cond_wait(&h->wake, &h->lock, 0);
+    }
+    if (h->close)
+        close_on_loop(w);
+    pthread_mutex_destroy(&h->lock);
+    pthread_cond_destroy(&h->wake);
+    free(h);
+}
+
+static bool is_held(struct hold *h)
+{
+    bool held = false;
+    WITH_LOCK(&h->lock)
+    held = h->holds;
+    return held;
+}
+
+void world_hold_loop(struct world *w)
+{
+    struct hold *h = xcalloc(1, sizeof(*h));
+    h->world = w;
+    pthread_mutex_init(&h->lock, NULL);
+    thread_cond_init(&h->wake);
+    w->held = h;
+    loop_call(w->loop, hold_loop, h);
+    AWAIT(is_held(h));
+}
+
+void world_close_when_let(struct world *w)
+{
+    struct hold *h = w->held;
+    WITH_LOCK(&h->lock)
+    h->close = true;
+}
+
+void world_let_loop(struct world *w)
+{
+    struct hold *h = w->held;
+    w->held = NULL;
+    WITH_LOCK(&h->lock)
+    {
+        h->let = true;
+        pthread_cond_signal(&h->wake);
+    }
+}
+
+void world_script(struct world *w, const char *name, const char *lines)
+{
+    char path[128];
+    autoerr e = NULL;
+    snprintf(path, sizeof(path), "%s/%s.jsonl", w->dir, name);
+    assert_true(file_write_atomic(path, str_from(lines), 0600, &e));
+}
+
+/* ---- requests ---- */
+
+void answer_init(struct answer *a, struct world *w)
+{
+    memset(a, 0, sizeof(*a));
+    a->world = w;
+}
+
+void answer_deinit(struct answer *a)
+{
+    err_free(a->error);
+    conversation_unref(a->c);
+    memset(a, 0, sizeof(*a));
+}
+
+static void came(struct answer *a, const struct err *e)
+{
+    a->error = e ? err_copy(e) : NULL;
+    a->at_ns = clock_mono_ns();
+    atomic_store(&a->came, true);
+    fake_changed();
+}
+
+void answer_done(void *arg, const struct err *e)
+{
+    came(arg, e);
+}
+
+void answer_opened(void *arg, struct conversation *c, const struct err *e)
+{
+    struct answer *a = arg;
+    a->c = c;
+    came(a, e);
+}
+
+static void answer_created(void *arg, struct conversation *c, bool created, const struct err *e)
+{
+    struct answer *a = arg;
+    a->c = c;
+    a->created = created;
+    came(a, e);
+}
+
+static void message_json(const char *text, struct buf *out)
+{
+    struct json_writer w = json_writer(out);
+    jw_object(&w);
+    jw_member_cstr(&w, "role", "user");
+    jw_key(&w, "content");
+    jw_array(&w);
+    event_text_content(&w, str_from(text));
+    jw_array_end(&w);
+    jw_object_end(&w);
+}
+
+void ask_send(struct conversation *c, struct answer *a, const char *text, bool run)
+{
+    autobuf json = {0};
+    message_json(text, &json);
+    autojson doc = json_parse(buf_str(&json), NULL, NULL);
+    conversation_send(c, json_root(doc), run, answer_done, a);
+}
+
+void ask_run(struct conversation *c, struct answer *a)
+{
+    conversation_run(c, answer_done, a);
+}
+
+void ask_pause(struct conversation *c, struct answer *a)
+{
+    conversation_pause(c, answer_done, a);
+}
+
+void ask_interrupt(struct conversation *c, struct answer *a)
+{
+    conversation_interrupt(c, answer_done, a);
+}
+
+void ask_delete(struct world *w, const struct uuid *id, struct answer *a)
+{
+    conversations_delete(w->s, id, answer_done, a);
+}
+
+static int answer_end(struct answer *a)
+{
+    AWAIT(atomic_load(&a->came));
+    int kind = a->error ? (int)a->error->kind : -1;
+    answer_deinit(a);
+    return kind;
+}
+
+int do_send(struct world *w, struct conversation *c, const char *text, bool run)
+{
+    struct answer a;
+    answer_init(&a, w);
+    ask_send(c, &a, text, run);
+    return answer_end(&a);
+}
+
+int do_run(struct world *w, struct conversation *c)
+{
+    struct answer a;
+    answer_init(&a, w);
+    ask_run(c, &a);
+    return answer_end(&a);
+}
+
+int do_pause(struct world *w, struct conversation *c)
+{
+    struct answer a;
+    answer_init(&a, w);
+    ask_pause(c, &a);
+    return answer_end(&a);
+}
+
+int do_interrupt(struct world *w, struct conversation *c)
+{
+    struct answer a;
+    answer_init(&a, w);
+    ask_interrupt(c, &a);
+    return answer_end(&a);
+}
+
+int do_delete(struct world *w, const struct uuid *id)
+{
+    struct answer a;
+    answer_init(&a, w);
+    ask_delete(w, id, &a);
+    return answer_end(&a);
+}
+
+void world_create_start(struct world *w, const char *script, const struct uuid *id, const char *message,
+                        struct answer *a)
+{
+    autobuf agent = {0}, json = {0};
+    buf_addf(&agent,
+             "{\"kind\":\"Agent\",\"llm\":{\"model\":\"scripted/%s\",\"usage_id\":\"agent\",\"stream\":true,"
+             "\"api_key\":\"sk-of-the-model\"},\"tools\":[{\"name\":\"terminal\",\"params\":{}},"
+             "{\"name\":\"file_editor\",\"params\":{}}]}",
+             script);
+    autojson agent_doc = json_parse(buf_str(&agent), NULL, NULL);
+    if (message)
+        message_json(message, &json);
+    autojson message_doc = message ? json_parse(buf_str(&json), NULL, NULL) : NULL;
+    struct conversation_request request = {
+        .agent = json_root(agent_doc),
+        .working_dir = STR("/work"),
+        .initial_message = json_root(message_doc),
+        .max_iterations = 500,
+        .stuck_detection = true,
+        .autotitle = true,
+    };
+    if (id)
+        request.id = *id;
+    conversations_create(w->s, &request, answer_created, a);
+}
+
+struct conversation *world_create(struct world *w, const char *script, const char *message)
+{
+    struct answer a;
+    answer_init(&a, w);
+    world_create_start(w, script, NULL, message, &a);
+    AWAIT(atomic_load(&a.came));
+    if (!a.c || a.error)
+        fail_msg("not created: %s", err_text(a.error));
+    return a.c;
+}
+
+struct conversation *world_open(struct world *w, const struct uuid *id)
+{
+    struct answer a;
+    answer_init(&a, w);
+    conversations_open(w->s, id, answer_opened, &a);
+    AWAIT(atomic_load(&a.came));
+    struct conversation *c = steal(a.c);
+    answer_deinit(&a);
+    return c;
+}
+
+/* ---- state ---- */
+
+bool is_at_rest(struct conversation *c)
+{
+    bool rests = false;
+    WITH_LOCK(&c->lock)
+    rests = !c->run && c->outstanding == 0 && !c->mending;
+    return rests;
+}
+
+bool has_status(struct conversation *c, enum status status)
+{
+    return conversation_status(c) == status;
+}
+
+/* ---- the log ---- */
+
+unsigned log_count(struct world *w, int64_t number, const char *part)
+{
+    unsigned found = 0;
+    autofree struct fake_event *events = NULL;
+    size_t n = fake_store_events(w->store, number, &events);
+    for (size_t i = 0; i < n; i++)
+        found += str_find(events[i].json, str_from(part)) >= 0;
+    return found;
+}
+
+int64_t log_find(struct world *w, int64_t number, const char *part)
+{
+    autofree struct fake_event *events = NULL;
+    size_t n = fake_store_events(w->store, number, &events);
+    for (size_t i = 0; i < n; i++)
+        if (str_find(events[i].json, str_from(part)) >= 0)
+            return events[i].seq;
+    return -1;
+}
+
+int64_t log_find_last(struct world *w, int64_t number, const char *part)
+{
+    autofree struct fake_event *events = NULL;
+    size_t n = fake_store_events(w->store, number, &events);
+    while (n-- > 0)
+        if (str_find(events[n].json, str_from(part)) >= 0)
+            return events[n].seq;
+    return -1;
+}
+
+size_t log_size(struct world *w, int64_t number)
+{
+    autofree struct fake_event *events = NULL;
+    return fake_store_events(w->store, number, &events);
+}
+
+void log_print(struct world *w, int64_t number)
+{
+    autofree struct fake_event *events = NULL;
+    size_t n = fake_store_events(w->store, number, &events);
+    fprintf(stderr, "log of conversation %lld, status %s:\n", (long long)number,
+            status_name((enum status)fake_store_status(w->store, number)));
+    for (size_t i = 0; i < n; i++)
+        fprintf(stderr, "  %zu %.*s\n", i, (int)(events[i].json.n < 400 ? events[i].json.n : 400), events[i].json.p);
+}
+
+struct open_call {
+    char id[100];
+};
+
+void assert_log_sound(struct world *w, int64_t number)
+{
+    VEC(struct open_call) open = {0};
+    autofree struct fake_event *events = NULL;
+    size_t n = fake_store_events(w->store, number, &events);
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < i; k++)
+            assert_false(uuid_eq(&events[i].id, &events[k].id));
+        autojson doc = json_parse(events[i].json, NULL, NULL);
+        assert_non_null(doc);
+        struct open_call call;
+        struct str id = json_get_str(json_root(doc), "tool_call_id");
+        snprintf(call.id, sizeof(call.id), "%.*s", STR_ARG(id));
+        if (events[i].kind == EVENT_ACTION) {
+            vec_push(&open, call);
+        } else if (events[i].kind == EVENT_OBSERVATION || events[i].kind == EVENT_AGENT_ERROR ||
+                   events[i].kind == EVENT_USER_REJECT) {
+            size_t at = 0;
+            while (at < open.n && strcmp(open.at[at].id, call.id) != 0)
+                at++;
+            if (at == open.n) {
+                log_print(w, number);
+                fail_msg("event %zu is the result of a call that is not open", i);
+            }
+            vec_remove(&open, at);
+        }
+    }
+    bool waits = fake_store_status(w->store, number) == STATUS_WAITING_FOR_CONFIRMATION;
+    if (open.n > 0 && !waits) {
+        log_print(w, number);
+        fail_msg("%zu actions have no result", open.n);
+    }
+    vec_deinit(&open);
+}
+
+bool log_answered(struct world *w, int64_t number, int64_t seq)
+{
+    bool answered = false;
+    autofree struct fake_event *events = NULL;
+    size_t n = fake_store_events(w->store, number, &events);
+    for (size_t i = 0; i < n; i++)
+        answered |= (int64_t)events[i].seq > seq && events[i].kind == EVENT_MESSAGE &&
+                    events[i].source == SOURCE_AGENT;
+    return answered;
+}
+
+/* ---- frames ---- */
+
+static bool frame_has(struct fake_frame f, const char *part)
+{
+    return str_find(bytes_str(f.text), str_from(part)) >= 0;
+}
+
+bool frame_is_full(struct fake_frame f)
+{
+    return frame_has(f, "\"full_state\"");
+}
+
+bool frame_is_delta(struct fake_frame f)
+{
+    return frame_has(f, "\"StreamingDeltaEvent\"");
+}
+
+unsigned full_states(struct world *w, uint64_t socket)
+{
+    unsigned found = 0;
+    for (size_t i = 1, n = fake_socket_count(w->server, socket); i < n; i++)
+        found += frame_is_full(fake_socket_frame(w->server, socket, i));
+    return found;
+}
+
+uint64_t full_state_at(struct world *w, uint64_t socket, unsigned which)
+{
+    for (size_t i = 1, n = fake_socket_count(w->server, socket); i < n; i++) {
+        struct fake_frame f = fake_socket_frame(w->server, socket, i);
+        if (frame_is_full(f) && --which == 0)
+            return f.at_ns;
+    }
+    return 0;
+}
+
+static bool frame_is_event(struct fake_frame f)
+{
+    return !frame_is_full(f) && !frame_is_delta(f) && !frame_has(f, "\"key\":\"stats\"");
+}
+
+void assert_frames(struct world *w, uint64_t socket, int64_t number, uint32_t from, bool whole)
+{
+    autofree struct fake_event *events = NULL;
+    size_t n = fake_store_events(w->store, number, &events), at = from;
+    size_t frames = fake_socket_count(w->server, socket);
+    assert_true(frames == 0 || frame_is_full(fake_socket_frame(w->server, socket, 0)));
+    for (size_t i = 1; i < frames; i++) {
+        struct fake_frame f = fake_socket_frame(w->server, socket, i);
+        if (!frame_is_event(f))
+            continue;
+        if (at >= n || !str_eq(events[at].json, bytes_str(f.text))) {
+            log_print(w, number);
+            fail_msg("frame %zu is not event %zu: %.300s", i, at, f.text->p);
+        }
+        at++;
+    }
+    if (whole && at != n) {
+        log_print(w, number);
+        fail_msg("the socket got events up to %zu of %zu", at, n);
+    }
+}
+
+/* ---- stacks: painted before a run thread begins, looked at when it has ended ---- */
+
+bool __real_thread_start(pthread_t *out, const char *name, size_t stack_bytes, void (*run)(void *), void *arg,
+                         struct err **e);
+bool __wrap_thread_start(pthread_t *out, const char *name, size_t stack_bytes, void (*run)(void *), void *arg,
+                         struct err **e);
+atomic_size_t run_stack_most;
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+bool __wrap_thread_start(pthread_t *out, const char *name, size_t stack_bytes, void (*run)(void *), void *arg,
+                         struct err **e)
+{
+    return __real_thread_start(out, name, stack_bytes, run, arg, e);
+}
+#else
+#define PAINT 0x5a
+#define PAINT_SPARE 512 /* bytes of the painter's own frame */
+
+struct painted {
+    void (*run)(void *);
+    void *arg;
+};
+
+static char *stack_bottom(void)
+{
+    pthread_attr_t attr;
+    void *at = NULL;
+    size_t n = 0, guard = 0;
+    pthread_getattr_np(pthread_self(), &attr);
+    pthread_attr_getstack(&attr, &at, &n);
+    pthread_attr_getguardsize(&attr, &guard);
+    pthread_attr_destroy(&attr);
+    (void)guard; /* glibc's answer begins above it */
+    return at;
+}
+
+static void __attribute__((noinline)) paint(char *bottom)
+{
+    char here;
+    for (volatile char *p = bottom; p < (volatile char *)&here - PAINT_SPARE; p++)
+        *p = PAINT;
+}
+
+static void painted_main(void *arg)
+{
+    struct painted p = *(struct painted *)arg;
+    free(arg);
+    char here, *bottom = stack_bottom();
+    paint(bottom);
+    p.run(p.arg);
+    const char *used = bottom;
+    while (*used == PAINT)
+        used++;
+    size_t depth = (size_t)(&here - used), most = atomic_load(&run_stack_most);
+    while (depth > most && !atomic_compare_exchange_weak(&run_stack_most, &most, depth))
+        ;
+    fake_changed();
+}
+
+bool __wrap_thread_start(pthread_t *out, const char *name, size_t stack_bytes, void (*run)(void *), void *arg,
+                         struct err **e)
+{
+    if (strcmp(name, "run") != 0)
+        return __real_thread_start(out, name, stack_bytes, run, arg, e);
+    struct painted *p = xcalloc(1, sizeof(*p));
+    *p = (struct painted){run, arg};
+    if (__real_thread_start(out, name, stack_bytes, painted_main, p, e))
+        return true;
+    free(p);
+    return false;
+}
+#endif
