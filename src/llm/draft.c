@@ -27,38 +27,38 @@ static bool arguments_complete(const struct llm_draft_call *c)
     return doc != NULL;
 }
 
-/* Which call a piece belongs to; NULL: a new one. Some servers number every call 0 and tell them apart by id and
- * name only; others send neither index nor id after the first piece. */
-static struct llm_draft_call *call_find(struct llm_draft *d, int64_t index, struct str id, struct str name)
+/* The place of the call a piece belongs to; d->calls.n: a new one. Some servers number every call 0 and tell them
+ * apart by id and name only; others send neither index nor id after the first piece. */
+static size_t call_find(const struct llm_draft *d, int64_t index, struct str id, struct str name)
 {
     bool begins = id.n > 0 && name.n > 0;
     for (size_t i = d->calls.n; i-- > 0;) {
-        struct llm_draft_call *c = &d->calls.at[i];
+        const struct llm_draft_call *c = &d->calls.at[i];
         if (index != LLM_NO_INDEX && c->index != index)
             continue;
         if (index == LLM_NO_INDEX && id.n > 0 && !str_eq(buf_str(&c->id), id))
             continue;
         if (index == LLM_NO_INDEX && id.n == 0 && name.n > 0)
-            return NULL;
+            break;
         if (begins && c->id.n > 0 && !str_eq(buf_str(&c->id), id))
-            return NULL;
-        return id.n == 0 && name.n > 0 && arguments_complete(c) ? NULL : c;
+            break;
+        return id.n == 0 && name.n > 0 && arguments_complete(c) ? d->calls.n : i;
     }
-    return NULL;
+    return d->calls.n;
 }
 
 void llm_draft_call_add(struct llm_draft *d, int64_t index, struct str id, struct str name,
                         struct str arguments)
 {
-    struct llm_draft_call *c = call_find(d, index, id, name);
-    if (!c) {
+    size_t place = call_find(d, index, id, name);
+    if (place == d->calls.n) {
         if (d->calls.n >= LLM_CALLS_MAX) {
             d->calls_dropped++;
             return;
         }
         vec_push(&d->calls, (struct llm_draft_call){.index = index});
-        c = &d->calls.at[d->calls.n - 1];
     }
+    struct llm_draft_call *c = &d->calls.at[place];
     if (c->id.n == 0)
         buf_add(&c->id, id);
     /* A name comes whole; servers that repeat it with every piece send the same. */

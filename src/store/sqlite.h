@@ -26,8 +26,8 @@
 
 /* Pages in the log at which it is copied into the database: a longer log merges more versions of a page before they are
  * copied, a shorter one keeps the pause short. While nothing waits a smaller one is worth the moment. */
-#define CHECKPOINT_BUSY 2000
-#define CHECKPOINT_IDLE 1000
+#define CHECKPOINT_BUSY 3000
+#define CHECKPOINT_IDLE 2000
 
 #define GROUP_JOBS_MAX 500                /* rows of a group, about: a job on the writer is short */
 #define GROUP_BYTES_MAX (4 * 1024 * 1024) /* the same in bytes; a larger single job is a group of its own */

@@ -58,6 +58,8 @@ static int spawn(const char *program, char *const *env, int stream, pid_t *pid)
     posix_spawn_file_actions_adddup2(&actions, stream, 1);
     posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY,
                                      0); /* it tells its troubles on the stream */
+    /* Libraries open descriptors too, and not all of theirs are closed by exec: libcurl's connections are not. */
+    posix_spawn_file_actions_addclosefrom_np(&actions, 3);
     posix_spawnattr_init(&attributes);
     posix_spawnattr_setflags(&attributes,
                              POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);

@@ -1,6 +1,7 @@
 """What a model's server can do to a conversation: the right error, the right number of attempts, and nothing that sticks."""
 
 import json
+import os
 import time
 
 import pytest
@@ -97,7 +98,8 @@ def test_errors(ask, model, answer, code, kind, attempts, stream):
     assert error["detail"]
     asked = len(model.requests())
     if code:
-        assert (error["code"], asked) == (code, attempts), error
+        # A connection that was kept open may have died of itself: a reset there is tried again at once and not counted.
+        assert error["code"] == code and asked in ((attempts, attempts + 1) if "reset" in answer else (attempts,)), error
         assert kind is None or error["classification"]["kind"] == kind, error
     else:
         assert error["code"].endswith("Error") and 1 <= asked <= 3, error
@@ -599,6 +601,21 @@ def test_the_key_goes_to_the_model_and_nothing_else_does(ask, model):
         assert secret not in later
     assert "<secret-hidden>" in json.dumps(requests[-1]["body"])
     assert KEY not in json.dumps(talk.events()) + json.dumps(talk.info()) + json.dumps(talk.frames)
+
+
+def test_a_hand_has_nothing_of_the_server(server, ask):
+    """No connection to a model, no file of the log, no socket of a client."""
+    talk = ask(calls(call("terminal", command="ls -l /proc/$PPID/fd /proc/$$/fd; ls -l /proc/$(ps -o ppid= -p $PPID | tr -d ' ')/fd")), CALLS)
+    assert talk.say() == "finished"
+    seen = talk.seen()[0].text
+    assert "->" in seen and str(server.data) not in seen
+    folder = f"/proc/{server.process.pid}/fd"
+    for fd in os.listdir(folder):
+        try:
+            held = os.readlink(f"{folder}/{fd}")
+        except FileNotFoundError:
+            continue
+        assert not held.startswith("socket:") or held not in seen, held
 
 
 def test_every_call_has_its_result_whatever_happened(ask, model):

@@ -604,8 +604,8 @@ static char *stack_bottom(void)
 
 static void __attribute__((noinline)) paint(char *bottom)
 {
-    char here;
-    for (volatile char *p = bottom; p < (volatile char *)&here - PAINT_SPARE; p++)
+    uintptr_t end = (uintptr_t)__builtin_frame_address(0) - PAINT_SPARE;
+    for (volatile char *p = bottom; (uintptr_t)p < end; p++)
         *p = PAINT;
 }
 
@@ -613,13 +613,13 @@ static void painted_main(void *arg)
 {
     struct painted p = *(struct painted *)arg;
     free(arg);
-    char here, *bottom = stack_bottom();
+    char *bottom = stack_bottom();
     paint(bottom);
     p.run(p.arg);
     const char *used = bottom;
     while (*used == PAINT)
         used++;
-    size_t depth = (size_t)(&here - used), most = atomic_load(&run_stack_most);
+    size_t depth = (uintptr_t)__builtin_frame_address(0) - (uintptr_t)used, most = atomic_load(&run_stack_most);
     while (depth > most && !atomic_compare_exchange_weak(&run_stack_most, &most, depth))
         ;
     fake_changed();
