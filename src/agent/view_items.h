@@ -55,8 +55,8 @@ struct view {
     uint64_t turns;
     bool has_system, image_asked, terminal_seen, has_final;
     struct buf final; /* text of the final response so far */
-    struct trace
-        traces[TRACES_MAX]; /* a ring: `traced` events were ever put in since the last user message */
+    /* A ring: `traced` events were ever put in since the last user message. */
+    struct trace traces[TRACES_MAX];
     size_t traced;
     struct buf error_tool, error_text; /* of the newest AgentErrorEvent */
 };

@@ -8,6 +8,9 @@
 
 /* Memory of many short-lived threads would otherwise be spread over one arena per core. */
 #define MALLOC_ARENAS 2
+/* Bytes. Larger blocks are mapped, and so go back to the system when they are freed. Left alone, the C library raises this
+ * bound with the largest block it has seen: after one large conversation the heap would keep all of it. */
+#define MALLOC_MAPPED (256 * 1024)
 
 static int command_version(int argc, char **argv)
 {
@@ -48,6 +51,7 @@ static void hide(void)
 int main(int argc, char **argv)
 {
     mallopt(M_ARENA_MAX, MALLOC_ARENAS);
+    mallopt(M_MMAP_THRESHOLD, MALLOC_MAPPED);
     environment_take();
     hide();
     clock_init();

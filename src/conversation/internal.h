@@ -82,6 +82,7 @@ struct conversation {
     /* loop */
     struct subscription *subscribers;
     size_t subscriber_count;
+    uint64_t mend_timer; /* holds a reference while it runs */
     atomic_bool notify_posted;
     struct state *frames_of; /* what the two frames below were made from */
     struct bytes *full_frame, *stats_frame;

@@ -4,7 +4,7 @@
 #include "conversation/open.h"
 #include <malloc.h>
 
-#define SWEEP_MS 60000 /* between looks for idle conversations, while any is open */
+#define SWEEP_MS 60000 /* most between looks for idle conversations */
 #define RENEW_MS (STORE_LEASE_MS / 3)
 #define RECOVER_MAX 10000 /* conversations looked at after a start; more wait for their first use */
 
@@ -84,7 +84,8 @@ static void trim(void *arg)
 
 static void arm_sweep(struct conversations *s)
 {
-    s->sweep_timer = loop_timer(s->config.loop, SWEEP_MS, sweep, s);
+    uint64_t ms = s->config.idle_ms < SWEEP_MS ? s->config.idle_ms : SWEEP_MS;
+    s->sweep_timer = loop_timer(s->config.loop, ms, sweep, s);
 }
 
 /* References are only handed out under the registry lock, so an idle one found here cannot come to life meanwhile. */
@@ -220,6 +221,11 @@ void conversations_close(struct conversations *s, void (*done)(void *arg), void 
         WITH_LOCK(&c->lock)
         if (c->run) {
             run_interrupt(c->run);
+        }
+        if (c->mend_timer) { /* the next start repairs it */
+            loop_timer_cancel(s->config.loop, c->mend_timer);
+            c->mend_timer = 0;
+            conversation_unref(c);
         }
         conversation_unref(c);
     }

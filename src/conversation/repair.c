@@ -191,13 +191,17 @@ static void mend_work(void *arg);
 static void mend_timer(void *arg)
 {
     struct conversation *c = arg;
+    c->mend_timer = 0;
     pool_submit_always(c->service->config.pool, mend_work, c);
 }
 
 static void mend_arm(void *arg)
 {
     struct conversation *c = arg;
-    loop_timer(c->service->config.loop, MEND_AGAIN_MS, mend_timer, c);
+    if (atomic_load(&c->service->closing)) /* the next start repairs it */
+        conversation_unref(c);
+    else
+        c->mend_timer = loop_timer(c->service->config.loop, MEND_AGAIN_MS, mend_timer, c);
 }
 
 static void mend_work(void *arg)
@@ -219,8 +223,8 @@ void conversation_mend(struct conversation *c)
     bool begin = false;
     WITH_LOCK(&c->lock)
     {
-        begin = !c->mending;
-        c->mending = true;
+        begin = !c->mending && !c->lost && !c->deleted;
+        c->mending |= begin;
     }
     if (begin)
         loop_call(c->service->config.loop, mend_arm, conversation_ref(c));

@@ -7,9 +7,10 @@
 struct secrets;
 
 struct secrets_config {
-    struct str configured;      /* secret_key, or STR_NONE */
-    struct str session_key;     /* first session key: reads what Python wrote; never used to write; or STR_NONE */
-    const char *generated_path; /* <data>/handsd.key: read if there, made (0600, with a warning) if no key is configured */
+    struct str configured;  /* secret_key, or STR_NONE */
+    struct str session_key; /* first session key: reads what Python wrote; never used to write; or STR_NONE */
+    /* <data>/handsd.key: read if there, made (0600, with a warning) if no key is configured. */
+    const char *generated_path;
 };
 struct secrets *secrets_new(const struct secrets_config *config, struct err **e);
 void secrets_free(struct secrets *s);

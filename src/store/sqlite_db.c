@@ -3,7 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define STATEMENT(name, text) text,
+#define STATEMENT(name, text) (text),
 static const char *const stmt_texts[STMT_COUNT] = {
 #include "store/sqlite_statements.h"
 };

@@ -48,7 +48,7 @@ STATEMENT(EVENT_META, "SELECT key, id, kind, source, time_us FROM event WHERE ke
 STATEMENT(EVENT_PAGE, "SELECT " ITEM_COLUMNS("coalesce(b.reduced, b.json)") ALIVE "ORDER BY e.key")
 STATEMENT(EVENT_PAGE_WHOLE, "SELECT " ITEM_COLUMNS("b.json") ALIVE "ORDER BY e.key")
 STATEMENT(EVENT_PAGE_DESC, "SELECT " ITEM_COLUMNS("coalesce(b.reduced, b.json)") ALIVE "ORDER BY e.key DESC")
-STATEMENT(EVENT_PAGE_BRANCH, "SELECT " ITEM_COLUMNS("coalesce(b.reduced, b.json)") " AND e.place = ?4" ALIVE "ORDER BY e.key")
+STATEMENT(EVENT_PAGE_BRANCH, "SELECT " ITEM_COLUMNS("b.json") " AND e.place = ?4" ALIVE "ORDER BY e.key")
 STATEMENT(BLOCK_INSERT, "INSERT INTO event_block(key, data) VALUES(?1, ?2)")
 STATEMENT(BLOCK_GET, "SELECT data FROM event_block WHERE key = ?1")
 STATEMENT(SEARCH_INSERT, "INSERT INTO event_search(key, text) VALUES(?1, ?2)")

@@ -25,8 +25,9 @@
 struct store;
 
 struct store_config {
-    const char *path;      /* of the database file; its directory is made (0700) and locked (flock): one owner process */
-    bool synchronous_off;  /* tests and benches of other things only */
+    /* Of the database file; its directory is made (0700) and locked (flock): one owner process. */
+    const char *path;
+    bool synchronous_off; /* tests and benches of other things only */
 };
 
 /* Opens or creates. ERR_CONFLICT: another process owns the directory. ERR_INVALID: not ours, or of a newer version. */
@@ -43,12 +44,12 @@ struct store_row {
     int64_t number;
     struct uuid id;
     enum store_kind kind;
-    int status;            /* the owner's numbering */
+    int status; /* the owner's numbering */
     int64_t created_us, updated_us;
     uint32_t next_seq;
-    int64_t leaf_seq;      /* -1: none */
-    uint32_t branch;       /* of the leaf */
-    struct str title;      /* STR_NONE: null */
+    int64_t leaf_seq; /* -1: none */
+    uint32_t branch;  /* of the leaf */
+    struct str title; /* STR_NONE: null */
     struct str state, config;
 };
 
@@ -65,22 +66,24 @@ void store_create(struct store *s, const struct store_create *c,
                   void (*done)(void *arg, int64_t number, const struct err *e), void *arg);
 
 /* Reads (blocking on the disk). ERR_NOT_FOUND. */
-bool store_get(struct store *s, const struct uuid *id, struct arena *arena, struct store_row *row, struct err **e);
+bool store_get(struct store *s, const struct uuid *id, struct arena *arena, struct store_row *row,
+               struct err **e);
 
 enum store_order { STORE_CREATED_ASC, STORE_CREATED_DESC, STORE_UPDATED_ASC, STORE_UPDATED_DESC };
 struct store_list {
     enum store_kind kind;
-    int status;              /* -1: any */
+    int status; /* -1: any */
     enum store_order order;
     const struct uuid *from; /* first item (inclusive), or NULL */
     size_t limit;            /* ≤ STORE_LIST_MAX */
 };
 /* `*next` is the first item of the next page; `*more` says whether there is one. */
-bool store_list(struct store *s, const struct store_list *query, struct arena *arena, struct store_row **rows, size_t *n,
-                struct uuid *next, bool *more, struct err **e);
+bool store_list(struct store *s, const struct store_list *query, struct arena *arena, struct store_row **rows,
+                size_t *n, struct uuid *next, bool *more, struct err **e);
 bool store_count(struct store *s, enum store_kind kind, int status, int64_t *count, struct err **e);
 /* Ids with a status, oldest first, for repair after start. */
-bool store_ids_with_status(struct store *s, int status, struct uuid *ids, size_t max, size_t *n, struct err **e);
+bool store_ids_with_status(struct store *s, int status, struct uuid *ids, size_t max, size_t *n,
+                           struct err **e);
 
 /* ---- ownership ---- */
 
@@ -102,8 +105,9 @@ struct store_event {
     bool on_branch;        /* false for state updates: not part of any path */
     struct bytes *json;    /* whole text; one reference is given with the commit */
     struct bytes *reduced; /* for sockets and pages when the whole is too large for them; or NULL */
-    struct str search_text; /* text that the `body` filter looks in (messages), or STR_NONE; lower-cased by the store */
-    struct str side;       /* side record: what the other dialect needs; or STR_NONE */
+    /* Text that the `body` filter looks in (messages), or STR_NONE; lower-cased by the store. */
+    struct str search_text;
+    struct str side; /* side record: what the other dialect needs; or STR_NONE */
 };
 
 struct store_usage { /* one model call */
@@ -118,11 +122,11 @@ struct store_branch { /* a new branch: leaves `parent` behind event `at_seq` (-1
 };
 
 #define STORE_SET_STATUS 1u
-#define STORE_SET_LEAF 2u   /* leaf_seq and branch */
-#define STORE_SET_TITLE 4u  /* STR_NONE: null */
+#define STORE_SET_LEAF 2u  /* leaf_seq and branch */
+#define STORE_SET_TITLE 4u /* STR_NONE: null */
 #define STORE_SET_STATE 8u
 #define STORE_SET_CONFIG 16u
-#define STORE_TOUCH 32u     /* updated_us */
+#define STORE_TOUCH 32u /* updated_us */
 
 struct store_delta {
     unsigned set;
@@ -146,10 +150,10 @@ enum store_result {
 struct store_commit {
     int64_t number;
     uint64_t token;
-    uint64_t commit_id;     /* random; recognises a retry */
-    uint32_t expected_seq;  /* seq of the first event; next_seq of the row when there are none */
+    uint64_t commit_id;    /* random; recognises a retry */
+    uint32_t expected_seq; /* seq of the first event; next_seq of the row when there are none */
     const struct store_event *events;
-    size_t event_count;     /* may be 0 */
+    size_t event_count; /* may be 0 */
     struct store_delta delta;
     const struct store_usage *usage;
     size_t usage_count;
@@ -177,22 +181,23 @@ struct store_item {
 };
 
 /* Events seq in [from, to) in order, at most `max` and about STORE_PAGE_BYTES. */
-bool store_read(struct store *s, int64_t number, uint32_t from, uint32_t to, size_t max, bool whole, struct arena *arena,
-                struct store_item **items, size_t *n, struct err **e);
-/* Events of one branch's own range: seq in [from, to), on that branch, in order. */
-bool store_read_branch(struct store *s, int64_t number, uint32_t branch, uint32_t from, uint32_t to, size_t max,
-                       struct arena *arena, struct store_item **items, size_t *n, struct err **e);
-bool store_branches(struct store *s, int64_t number, struct arena *arena, struct store_branch **branches, size_t *n,
-                    struct err **e);
+bool store_read(struct store *s, int64_t number, uint32_t from, uint32_t to, size_t max, bool whole,
+                struct arena *arena, struct store_item **items, size_t *n, struct err **e);
+/* Events of one branch's own range: seq in [from, to), on that branch, in order, the whole text: what a model is shown. */
+bool store_read_branch(struct store *s, int64_t number, uint32_t branch, uint32_t from, uint32_t to,
+                       size_t max, struct arena *arena, struct store_item **items, size_t *n, struct err **e);
+bool store_branches(struct store *s, int64_t number, struct arena *arena, struct store_branch **branches,
+                    size_t *n, struct err **e);
 
 struct store_filter {
-    int kind, source;        /* -1: any */
+    int kind, source;           /* -1: any */
     int64_t since_us, until_us; /* [since, until); INT64_MIN and INT64_MAX: open */
-    struct str body;         /* case-insensitive substring of search_text; STR_NONE: any */
+    struct str body;            /* case-insensitive substring of search_text; STR_NONE: any */
     bool descending;
-    int64_t from_seq;        /* first candidate (inclusive) in the direction; -1: from the end that the order starts at */
-    size_t limit;            /* ≤ STORE_LIST_MAX */
-    size_t bytes_max;        /* stop early once this much text is in the page (at least one item); 0: none */
+    /* First candidate (inclusive) in the direction; -1: from the end that the order starts at. */
+    int64_t from_seq;
+    size_t limit;     /* ≤ STORE_LIST_MAX */
+    size_t bytes_max; /* stop early once this much text is in the page (at least one item); 0: none */
 };
 /* `*next_seq` is the first match of the next page or -1. */
 bool store_search(struct store *s, int64_t number, const struct store_filter *filter, struct arena *arena,
@@ -207,12 +212,13 @@ bool store_find(struct store *s, int64_t number, const struct uuid *id, bool who
 struct store_usage_sum {
     struct str usage_id, model, last_response_id;
     double cost;
-    int64_t calls, prompt, completion, cache_read, cache_write, reasoning, context_window, last_prompt, last_completion;
+    int64_t calls, prompt, completion, cache_read, cache_write, reasoning, context_window, last_prompt,
+        last_completion;
 };
-bool store_usage_sums(struct store *s, int64_t number, struct arena *arena, struct store_usage_sum **sums, size_t *n,
-                      struct err **e);
-bool store_usage_read(struct store *s, int64_t number, size_t max, struct arena *arena, struct store_usage **calls,
+bool store_usage_sums(struct store *s, int64_t number, struct arena *arena, struct store_usage_sum **sums,
                       size_t *n, struct err **e);
+bool store_usage_read(struct store *s, int64_t number, size_t max, struct arena *arena,
+                      struct store_usage **calls, size_t *n, struct err **e);
 
 /* ---- delete and copy, in slices ---- */
 
@@ -224,8 +230,8 @@ void store_copy(struct store *s, int64_t from, uint32_t to, const struct store_c
 
 /* ---- blobs and documents ---- */
 
-/* Content is durable when `done` is called. The id is made by the caller. */
-void store_blob_put(struct store *s, int64_t number, const struct uuid *id, struct bytes *content /* takes one ref */,
+/* Content is durable when `done` is called. The id is made by the caller. Takes one reference of `content`. */
+void store_blob_put(struct store *s, int64_t number, const struct uuid *id, struct bytes *content,
                     void (*done)(void *arg, const struct err *e), void *arg);
 bool store_blob_get(struct store *s, int64_t number, const struct uuid *id, struct buf *out, struct err **e);
 
@@ -235,7 +241,8 @@ void store_doc_put(struct store *s, struct str space, struct str key, struct str
 void store_doc_delete(struct store *s, struct str space, struct str key,
                       void (*done)(void *arg, const struct err *e), void *arg);
 bool store_doc_get(struct store *s, struct str space, struct str key, struct buf *out, struct err **e);
-bool store_doc_keys(struct store *s, struct str space, struct arena *arena, struct str **keys, size_t *n, struct err **e);
+bool store_doc_keys(struct store *s, struct str space, struct arena *arena, struct str **keys, size_t *n,
+                    struct err **e);
 
 /* `fn` runs on the writer thread after each group, once per conversation that got events in it. One watcher. */
 void store_watch(struct store *s, void (*fn)(void *arg, int64_t number, uint32_t next_seq), void *arg);

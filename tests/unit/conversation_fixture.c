@@ -127,7 +127,9 @@ void world_free(struct world *w, bool keep)
     pthread_join(w->loop_thread, NULL);
     pool_free(w->pool);
     fake_store_drain(w->store);
-    if (!keep)
+    if (keep)
+        fake_store_disown(w->store);
+    else
         store_close(w->store);
     loop_free(w->loop);
     conversations_free(w->s);
@@ -542,6 +544,22 @@ uint64_t full_state_at(struct world *w, uint64_t socket, unsigned which)
 static bool frame_is_event(struct fake_frame f)
 {
     return !frame_is_full(f) && !frame_is_delta(f) && !frame_has(f, "\"key\":\"stats\"");
+}
+
+size_t frame_events(struct world *w, uint64_t socket)
+{
+    size_t found = 0;
+    for (size_t i = 1, n = fake_socket_count(w->server, socket); i < n; i++)
+        found += frame_is_event(fake_socket_frame(w->server, socket, i));
+    return found;
+}
+
+bool frame_last(struct world *w, uint64_t socket, struct fake_frame *f)
+{
+    size_t n = fake_socket_count(w->server, socket);
+    if (n > 1)
+        *f = fake_socket_frame(w->server, socket, n - 1);
+    return n > 1;
 }
 
 void assert_frames(struct world *w, uint64_t socket, int64_t number, uint32_t from, bool whole)

@@ -101,6 +101,8 @@ bool frame_is_full(struct fake_frame f);
 bool frame_is_delta(struct fake_frame f);
 unsigned full_states(struct world *w, uint64_t socket); /* without the first frame */
 uint64_t full_state_at(struct world *w, uint64_t socket, unsigned which /* from 1 */);
+size_t frame_events(struct world *w, uint64_t socket); /* frames that are events of the log */
+bool frame_last(struct world *w, uint64_t socket, struct fake_frame *f); /* false: there is only the first */
 /* The event frames are those of the log from `from` on, in order, none twice; with `whole`, up to its end. */
 void assert_frames(struct world *w, uint64_t socket, int64_t number, uint32_t from, bool whole);
 

@@ -18,6 +18,7 @@ struct drive {
     int64_t number;
     uint64_t socket;
     struct answer first, act;
+    uint64_t answered_ns; /* the last message */
 };
 
 static struct drive *present;
@@ -188,14 +189,27 @@ static void assert_goes_on(struct drive *d)
     AWAIT(is_at_rest(d->c) && log_answered(d->w, d->number, log_find_last(d->w, d->number, "the last message")));
     assert_true(has_status(d->c, STATUS_FINISHED));
     assert_log_sound(d->w, d->number);
+    d->answered_ns = last.at_ns;
     answer_deinit(&last);
 }
 
+/* The client has every event and, behind them, the sign that the run has ended. */
 static bool ends_in_full_state(struct drive *d)
 {
-    size_t n = fake_socket_count(d->w->server, d->socket);
-    struct fake_frame f = fake_socket_frame(d->w->server, d->socket, n - 1);
-    return n > 1 && frame_is_full(f) && str_find(bytes_str(f.text), STR("\"execution_status\":\"finished\"")) >= 0;
+    struct fake_frame f;
+    if (frame_events(d->w, d->socket) < log_size(d->w, d->number) || !frame_last(d->w, d->socket, &f))
+        return false;
+    return frame_is_full(f) && str_find(bytes_str(f.text), STR("\"execution_status\":\"finished\"")) >= 0;
+}
+
+static void assert_full_state(struct drive *d)
+{
+    struct fake_frame f;
+    AWAIT(ends_in_full_state(d));
+    frame_last(d->w, d->socket, &f);
+    assert_true(f.at_ns >= d->answered_ns + CONVERSATION_FULL_STATE_MS * NS_PER_MS);
+    /* A repair and a run of a finished conversation tell it, too. */
+    assert_in_range(full_states(d->w, d->socket), 1, atomic_load(&d->c->run_number) + 2);
 }
 
 static void check_here(struct drive *d)
@@ -215,11 +229,8 @@ static void check_here(struct drive *d)
     if (d->action == SEND && !d->act.error && !lost)
         assert_true(log_answered(d->w, d->number, log_find(d->w, d->number, "the second message")));
     assert_goes_on(d);
-    if (!lost) {
-        AWAIT(ends_in_full_state(d));
-        unsigned ends = full_states(d->w, d->socket);
-        assert_in_range(ends, 1, atomic_load(&d->c->run_number) + 2); /* a repair and a finished one tell, too */
-    }
+    if (!lost)
+        assert_full_state(d);
     assert_frames(d->w, d->socket, d->number, 0, !lost);
 }
 
@@ -251,7 +262,6 @@ static void check_closed(struct drive *d)
     conversation_unref(d->c);
     world_free(d->w, true);
     fake_store_plans_clear(store);
-    fake_store_disown(store);
     d->w = world_new(&(struct world_options){.store = store});
     world_script(d->w, "drive", script);
     d->c = world_open(d->w, &d->id);
