@@ -19,7 +19,8 @@ size_t mask_apply_head(const struct mask *m, struct str text, struct buf *out);
 /* Adds the masked form of the part of `text` that no secret begun before it can belong to. */
 void mask_apply_tail(const struct mask *m, struct str text, struct buf *out);
 /* For one part of an output that is told in parts: where it was cut, a piece of a secret of at least MASK_VALUE_MIN bytes
- * is hidden too. */
+ * is hidden too. Without it, and with whatever overlaps it, the text is: */
+struct str mask_without_pieces(const struct mask *m, struct str text, bool cut_before, bool cut_behind);
 void mask_apply_cut(const struct mask *m, struct str text, bool cut_before, bool cut_behind, struct buf *out);
 
 /* --- view --- */
@@ -56,6 +57,10 @@ const struct tool *tool_resolve(const struct tool_set *set, struct str name, str
                                 struct arena *arena);
 /* The same as tool_parameters, made once and kept. */
 struct str tool_parameters_text(const struct tool *tool, bool with_risk);
+/* tool_decode for what will be seen: names and summaries are masked before they are cut. `mask` may be NULL. */
+bool tool_decode_masked(const struct tool *tool, struct str arguments, bool with_risk,
+                        const struct mask *mask, struct arena *arena, struct tool_arguments *out,
+                        struct err **e);
 /* Parses JSON from a model: bare control characters inside strings are forgiven. */
 struct json_doc *arguments_parse(struct str text, struct err **e);
 
@@ -72,9 +77,9 @@ bool tool_result_check(const struct tool_run *run, struct str fields, struct err
 /* The error of a call to the hand, worded for the model. */
 bool tool_call_failed(struct err **e, struct err *why);
 
-/* Saves a text on the hand's side, below the directory of agent_save_dir. */
-void agent_save_dir(const struct agent_host *host, struct buf *out);
-bool agent_save(const struct agent_host *host, struct str dir, struct str name, struct str text,
+/* Saves a text on the hand's side, in a directory outside of the workspace that nobody else can write to; adds its path
+ * to `dir`. */
+bool agent_save(const struct agent_host *host, struct str name, struct str text, struct buf *dir,
                 struct err **e);
 
 /* --- step --- */

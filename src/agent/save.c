@@ -43,11 +43,14 @@ static void saving_send(struct saving *s, size_t room)
     }
 }
 
-static void on_writable(void *arg, size_t credit)
+static void on_writable(void *arg, uint64_t total)
 {
     struct saving *s = arg;
     WITH_LOCK(&s->lock)
-    saving_send(s, credit < WIRE_CREDIT_INITIAL ? credit : WIRE_CREDIT_INITIAL);
+    {
+        uint64_t room = total > s->sent ? total - s->sent : 0;
+        saving_send(s, room < WIRE_CREDIT_INITIAL ? (size_t)room : WIRE_CREDIT_INITIAL);
+    }
 }
 
 static void on_done(void *arg, struct str fields, const struct err *e)
@@ -67,21 +70,36 @@ static void on_done(void *arg, struct str fields, const struct err *e)
     mailbox_unref(mailbox);
 }
 
-void agent_save_dir(const struct agent_host *host, struct buf *out)
-{
-    buf_addf(out, "/tmp/handsd-%.*s/observations", STR_ARG(host->conversation));
-}
-
-static bool save_dir_make(const struct agent_host *host, struct str dir, struct err **e)
+/* One directory that only we can write to, or an error. */
+static bool private_dir_make(const struct agent_host *host, struct str dir, struct err **e)
 {
     autobuf fields = {0}, result = {0};
     wire_add_str(&fields, F_PATH, dir);
     wire_add_int(&fields, F_MODE, 0700);
+    wire_add_int(&fields, F_PRIVATE, 1);
     if (!hand_call_wait(host->hands, &host->hand, OP_DIR_MAKE, &fields, SAVE_TIMEOUT_MS, host->mailbox,
                         &result, NULL, 0, e))
         return false;
     if (wire_get_int(buf_str(&result), F_STATUS, WIRE_OK) != WIRE_OK)
         return err_set(e, ERR_IO, "%.*s cannot be made", STR_ARG(dir));
+    return true;
+}
+
+/* In /tmp everybody can guess the name and be there first; then it gets another name, which nobody can. */
+static bool save_dir_make(const struct agent_host *host, struct buf *dir, struct err **e)
+{
+    char hex[UUID_HEX_LEN + 1];
+    struct uuid random = uuid_random();
+    autoerr why = NULL;
+    buf_addf(dir, "/tmp/handsd-%.*s", STR_ARG(host->conversation));
+    if (!private_dir_make(host, buf_str(dir), &why)) {
+        if (why->kind != ERR_IO)
+            return err_set(e, why->kind, "%s", why->text);
+        buf_addf(dir, "-%s", uuid_hex(&random, hex).p);
+        if (!private_dir_make(host, buf_str(dir), e))
+            return false;
+    }
+    buf_add(dir, STR("/observations"));
     return true;
 }
 
@@ -104,7 +122,7 @@ static bool saving_wait(struct saving *s, struct mailbox *mailbox, struct err **
     return ok;
 }
 
-bool agent_save(const struct agent_host *host, struct str dir, struct str name, struct str text,
+bool agent_save(const struct agent_host *host, struct str name, struct str text, struct buf *dir,
                 struct err **e)
 {
     static const struct hand_callbacks callbacks = {.on_done = on_done, .on_writable = on_writable};
@@ -118,7 +136,7 @@ bool agent_save(const struct agent_host *host, struct str dir, struct str name, 
     buf_add(&s->text, str_sub(text, 0, SAVE_FILE_MAX));
 
     autobuf fields = {0}, path = {0};
-    buf_addf(&path, "%.*s/%.*s", STR_ARG(dir), STR_ARG(name));
+    buf_addf(&path, "%.*s/%.*s", STR_ARG(buf_str(dir)), STR_ARG(name));
     wire_add_str(&fields, F_PATH, buf_str(&path));
     wire_add_int(&fields, F_MODE, 0600);
     WITH_LOCK(&s->lock)

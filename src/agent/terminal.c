@@ -4,6 +4,8 @@
 #include "base/utf8.h"
 #include <ctype.h>
 
+#define FACT_PATH_MAX 4095    /* bytes of a path that the hand tells */
+#define FACT_NAME_MAX 256     /* bytes of a user's or a host's name */
 #define TIMEOUT_MAX_S 1e7     /* seconds; more is as good as none */
 #define ANSWER_SLACK_MS 30000 /* the hand answers at its own timeout; past this much more it is given up */
 
@@ -94,11 +96,23 @@ static uint64_t call_write(const struct tool_run *run, const struct terminal_arg
         add_secrets(run->host->mask(run->host->arg), a->command, out);
     if (!a->timeout_given) {
         wire_add_int(out, F_SOFT_TIMEOUT_MS, TERMINAL_SOFT_S * 1000);
-        return 0; /* as long as there is output */
+        wire_add_int(out, F_CALL_MAX_MS, TERMINAL_CALL_MAX_MS);
+        return TERMINAL_CALL_MAX_MS + ANSWER_SLACK_MS;
     }
     uint64_t ms = (uint64_t)((a->timeout < TIMEOUT_MAX_S ? a->timeout : TIMEOUT_MAX_S) * 1000);
     wire_add_int(out, F_TIMEOUT_MS, (int64_t)(ms ? ms : 1));
     return ms + ANSWER_SLACK_MS;
+}
+
+/* A short text for the metadata; one that is too long or holds control characters is no fact. */
+static struct str fact(const struct tool_run *run, struct str result, enum wire_field tag, size_t max)
+{
+    struct str s = wire_get_str(result, tag);
+    bool ok = s.n <= max;
+    for (size_t i = 0; ok && i < s.n; i++)
+        ok = !iscntrl((unsigned char)s.p[i]);
+    s = ok ? tool_masked(run, s) : STR_NONE;
+    return s.n <= max ? s : STR_NONE; /* U+FFFD is longer than the byte that it stands for */
 }
 
 static void facts_read(const struct tool_run *run, struct str result, struct terminal_facts *f)
@@ -109,10 +123,12 @@ static void facts_read(const struct tool_run *run, struct str result, struct ter
     f->elided = wire_get_int(result, F_ELIDED, 0);
     f->exit_code = wire_get_int(result, F_EXIT_CODE, -1);
     f->pid = wire_get_int(result, F_PID, -1);
-    f->user = tool_masked(run, wire_get_str(result, F_USER));
-    f->host = tool_masked(run, wire_get_str(result, F_HOST));
-    f->cwd = tool_masked(run, wire_get_str(result, F_CWD));
-    f->python = tool_masked(run, wire_get_str(result, F_PYTHON));
+    f->user = fact(run, result, F_USER, FACT_NAME_MAX);
+    f->host = fact(run, result, F_HOST, FACT_NAME_MAX);
+    f->python = fact(run, result, F_PYTHON, FACT_PATH_MAX);
+    f->cwd = fact(run, result, F_CWD, FACT_PATH_MAX);
+    if (!str_starts(f->cwd, STR("/")))
+        f->cwd = STR_NONE;
     f->fresh = wire_get_int(result, F_FRESH, 0) == 1;
     f->continued = wire_get_int(result, F_CONTINUED, 0) == 1;
     if (f->kind != TERMINAL_COMPLETED && f->kind != TERMINAL_SHELL_ENDED && f->kind != TERMINAL_RESET)
@@ -174,9 +190,8 @@ static bool output_write(const struct tool_run *run, const struct terminal_facts
         return true;
     }
     autoerr why = NULL;
-    agent_save_dir(run->host, &dir);
     buf_addf(&name, "terminal_output_%.*s.txt", STR_ARG(str_sub(uuid_hex(&run->action_id, id), 0, 8)));
-    bool saved = agent_save(run->host, buf_str(&dir), buf_str(&name), buf_str(&whole), &why);
+    bool saved = agent_save(run->host, buf_str(&name), buf_str(&whole), &dir, &why);
     if (!saved && why && why->kind == ERR_CANCELLED)
         return err_set(e, ERR_CANCELLED, "%s", why->text);
     if (saved) {
@@ -221,15 +236,18 @@ static bool terminal_run(const struct tool_run *run, struct tool_result *result,
     uint64_t timeout_ms = call_write(run, &a, &call);
     bool ok = hand_call_wait(run->host->hands, &run->host->hand, OP_TERMINAL, &call, timeout_ms,
                              run->host->mailbox, &answer, NULL, 0, &why);
-    if (!ok)
+    struct terminal_facts f = {
+        .command = tool_masked(run, a.command),
+        .is_input = a.is_input,
+        .reset = a.reset,
+        .timeout = a.timeout_given ? a.timeout : TERMINAL_CALL_MAX_MS / 1000.0,
+        .given_up = !ok && !a.timeout_given && why && why->kind == ERR_TIMEOUT,
+    };
+    if (!ok && !f.given_up)
         return tool_call_failed(e, why);
-    if (!tool_result_check(run, buf_str(&answer), e))
+    if (ok && !tool_result_check(run, buf_str(&answer), e))
         return false;
 
-    struct terminal_facts f = {.command = tool_masked(run, a.command),
-                               .is_input = a.is_input,
-                               .reset = a.reset,
-                               .timeout = a.timeout};
     facts_read(run, buf_str(&answer), &f);
     f.seen = CONTAINER_OF(run, struct execution, run)->terminal_seen;
     result->is_error = f.kind == TERMINAL_NOTHING_RUNNING || f.kind == TERMINAL_OCCUPIED;

@@ -4,6 +4,7 @@
 #include "agent/internal.h"
 
 #define TERMINAL_SOFT_S 30        /* without new output for this long the call returns */
+#define TERMINAL_CALL_MAX_MS 600000 /* a call without `timeout` returns after this, however much is printed */
 #define TERMINAL_OUTPUT_MAX 30000 /* characters of output that the model gets */
 
 struct terminal_facts {
@@ -11,6 +12,7 @@ struct terminal_facts {
     bool is_input, reset, fresh, continued;
     bool seen;      /* the log has an earlier terminal result */
     bool refused;   /* never sent to the hand */
+    bool given_up;  /* the hand did not answer; the call was cancelled, and all else is unknown */
     double timeout; /* seconds, as asked for */
     enum wire_terminal kind;
     int64_t exit_code, pid, elided;

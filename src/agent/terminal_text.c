@@ -27,9 +27,15 @@ static void output_add(const struct terminal_facts *f, const struct mask *mask, 
         f->kind == TERMINAL_SOFT_TIMEOUT || f->kind == TERMINAL_HARD_TIMEOUT || f->kind == TERMINAL_OCCUPIED;
     if (f->elided > 0) {
         /* A secret may lie across the edges of what was left out. */
-        mask_apply_head(mask, f->head, &masked);
+        struct str head = mask_without_pieces(mask, f->head, cut_before, false);
+        struct str tail = mask_without_pieces(mask, f->tail, false, cut_behind);
+        if (head.n < f->head.n)
+            buf_add(&masked, STR(MASK_TEXT));
+        mask_apply_head(mask, head, &masked);
         buf_addf(&masked, "\n[… %lld bytes of output were not kept …]\n", (long long)f->elided);
-        mask_apply_tail(mask, f->tail, &masked);
+        mask_apply_tail(mask, tail, &masked);
+        if (tail.n < f->tail.n)
+            buf_add(&masked, STR(MASK_TEXT));
     } else if (f->tail.n > 0) {
         autobuf joined = {0};
         buf_add(&joined, f->head);
@@ -104,6 +110,13 @@ void terminal_suffix(const struct terminal_facts *f, struct buf *out)
 {
     if (f->refused)
         return;
+    if (f->given_up) {
+        buf_add(out, STR("\n[There was no end after "));
+        seconds_add(out, f->timeout);
+        buf_add(out, STR(" seconds, so the call was given up and the command told to stop; it may still run. " WAYS_ON
+                         " If the terminal stays occupied, use `reset`.]"));
+        return;
+    }
     switch (f->kind) {
     case TERMINAL_COMPLETED:
     case TERMINAL_INPUT_SENT: suffix_completed(f, out); break;

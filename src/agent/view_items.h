@@ -28,6 +28,7 @@ struct item {
                                 actions: arguments as shown when they are no JSON object */
     int64_t cut_max;
     struct llm_part *shown; /* parts as a message shows them when not as they are: merged or cut; owned */
+    size_t shown_cap;
     bool forgotten;
 };
 
@@ -36,6 +37,7 @@ struct built {
     VEC(struct llm_message) messages;
     size_t settled_items, settled_messages;
     int64_t max_chars;
+    struct item *first_user; /* of the newest message, if that is the user's */
 };
 
 /* What stuck detection remembers of an event. */

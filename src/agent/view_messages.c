@@ -12,21 +12,27 @@ static struct llm_message *message_new(struct built *b)
     return &b->messages.at[b->messages.n - 1];
 }
 
-/* Two messages of the user in a row are one: some providers refuse them otherwise. */
+/* Messages of the user in a row are one: some providers refuse them otherwise. The first of them holds the parts of all;
+ * such a row is always made anew from its first message, because nothing settles behind a message of the user. */
 static void emit_user(struct built *b, struct item *i)
 {
     struct llm_message *last = b->messages.n > 0 ? &b->messages.at[b->messages.n - 1] : NULL;
     if (!last || last->role != LLM_USER) {
         *message_new(b) =
             (struct llm_message){.role = LLM_USER, .parts = i->parts, .part_count = i->part_count};
+        b->first_user = i;
         return;
     }
+    struct item *first = b->first_user;
     size_t n = last->part_count + i->part_count;
-    struct llm_part *parts = xcalloc(n, sizeof(*parts));
-    memcpy(parts, last->parts, last->part_count * sizeof(*parts));
-    memcpy(parts + last->part_count, i->parts, i->part_count * sizeof(*parts));
-    free(i->shown);
-    last->parts = i->shown = parts;
+    if (n > first->shown_cap) {
+        first->shown_cap = 2 * n;
+        first->shown = xrealloc(first->shown, first->shown_cap * sizeof(*first->shown));
+    }
+    if (last->part_count == first->part_count)
+        memcpy(first->shown, first->parts, first->part_count * sizeof(*first->shown));
+    memcpy(first->shown + last->part_count, i->parts, i->part_count * sizeof(*first->shown));
+    last->parts = first->shown;
     last->part_count = n;
 }
 

@@ -20,8 +20,8 @@ struct agent_server_config {
     struct pool *pool;
     struct loop *loop;
     struct server *server;
-    const struct str
-        *keys; /* session keys, as for the listener: sockets may send one as their first message */
+    /* Session keys, as for the listener: sockets may send one as their first message. */
+    const struct str *keys;
     size_t key_count;
     struct str working_dir;                    /* absolute: what a relative workspace is relative to */
     const char *build_git_sha, *build_git_ref; /* shown in /server_info; NULL: "unknown" */

@@ -15,7 +15,8 @@ enum type {
     TYPE_LIST,   /* of texts */
     TYPE_NUMBER, /* double */
     TYPE_INT,    /* int64_t */
-    TYPE_UNUSED, /* any value: a key of the Python server that changes nothing here (yet) */
+    TYPE_UNUSED, /* any value: a key of the Python server that changes nothing here */
+    TYPE_LATER,  /* the same, but somebody who sets it relies on it: there is a warning */
 };
 
 struct key {
@@ -32,10 +33,14 @@ struct key {
     {                                         \
         name, TYPE_UNUSED, 0, NULL, 0, 0, doc \
     }
+#define LATER(name)                                                                   \
+    {                                                                                 \
+        name, TYPE_LATER, 0, NULL, 0, 0, "Accepted; not used yet, which a warning says." \
+    }
 static const struct key keys[] = {
     {"session_api_keys", TYPE_LIST, AT(session_api_keys), NULL, 0, 0,
      "Keys, one of which every request to `/api` and every socket must send. None: whoever reaches the port may use it. "
-     "`SESSION_API_KEY` adds one where neither file nor `OH_SESSION_API_KEYS_0` gives any."},
+     "`SESSION_API_KEY` is the key where neither file nor `OH_SESSION_API_KEYS_0` gives one; an empty list gives none."},
     {"secret_key", TYPE_TEXT, AT(secret_key), NULL, 0, 0,
      "What secrets are encrypted with in the database. Without it a key is made at the first start, in `handsd.key` in "
      "the data directory."},
@@ -51,8 +56,7 @@ static const struct key keys[] = {
      "Directory of the database, `handsd.db`, and of what lies beside it. `--data` overrides it."},
     {"database_url", TYPE_TEXT, AT(database_url), NULL, 0, 0,
      "`sqlite:///DIR/handsd.db`, in place of the directory above."},
-    {"static_files_path", TYPE_TEXT, AT(static_files_path), NULL, 0, 0,
-     "Accepted; files are not served yet."},
+    LATER("static_files_path"),
     {"conversation_idle_ttl_seconds", TYPE_NUMBER, AT(conversation_idle_ttl_seconds), "1200", 0, 1e9,
      "A conversation that nobody uses leaves memory, and its shells end, after this long. 0: never."},
     {"request_head_timeout_seconds", TYPE_NUMBER, AT(request_head_timeout_seconds), "10", 0.1, 3600,
@@ -70,9 +74,9 @@ static const struct key keys[] = {
      "`error`, `warn`, `info` or `debug`. `DEBUG=1` is `debug`."},
     UNUSED("workspace_path", "Accepted; a conversation names its own workspace."),
     UNUSED("conversation_worktree_root", "Accepted; not used yet."),
-    UNUSED("bash_events_dir", "Accepted; not used yet."),
-    UNUSED("bash_events_retention_seconds", "Accepted; not used yet."),
-    UNUSED("webhooks", "Accepted; not used yet."),
+    LATER("bash_events_dir"),
+    LATER("bash_events_retention_seconds"),
+    LATER("webhooks"),
     UNUSED("enable_vscode", "Accepted; not used yet."),
     UNUSED("vscode_port", "Accepted; not used yet."),
     UNUSED("vscode_base_path", "Accepted; not used yet."),
@@ -80,7 +84,7 @@ static const struct key keys[] = {
     UNUSED("preload_tools", "Accepted; there is nothing to load."),
     UNUSED("max_concurrent_runs", "Accepted; runs are not limited by it, as in the Python server."),
     UNUSED("registered_marketplaces", "Accepted; not used yet."),
-    UNUSED("deferred_init", "Accepted; not used yet."),
+    LATER("deferred_init"),
     UNUSED("lease_ttl_seconds", "Accepted; the lease is 45 s."),
     UNUSED("telemetry", "Accepted; nothing is ever sent."),
 };
@@ -93,7 +97,9 @@ static const struct {
      "The JSON file, when `--config` does not name one; else `" DEFAULT_FILE "`, if it is there."},
     {"SESSION_API_KEY", "A session key, where no other is configured."},
     {"LLM_MODEL, LLM_API_KEY, LLM_BASE_URL", "Defaults of `handsd run`."},
-    {"OPENAI_BASE_URL, OPENAI_API_BASE, OPENAI_API_KEY", "Where a conversation's model names no URL or key."},
+    {"OPENAI_BASE_URL, OPENAI_API_BASE, OPENAI_API_KEY",
+     "The address where a conversation's model names none; the key where it names none, for that address and "
+     "OpenAI's own only."},
     {"DOCKER_HOST_ADDR", "A further host whose pages may call the server and under which it may be called."},
     {"OPENHANDS_BUILD_GIT_SHA, OPENHANDS_BUILD_GIT_REF, OH_RUNTIME_IDLE_TIMEOUT_SECONDS",
      "Shown in `/server_info`."},
@@ -132,7 +138,8 @@ static bool set_text(struct loading *l, const struct key *key, struct str text, 
             *(double *)place(l, key) = number;
         return true;
     case TYPE_LIST:
-    case TYPE_UNUSED: return true;
+    case TYPE_UNUSED:
+    case TYPE_LATER: return true;
     }
     return true;
 }
@@ -159,7 +166,7 @@ static bool set_value(struct loading *l, const struct key *key, const struct jso
                       struct err **e)
 {
     enum json_type type = json_type(v);
-    if (json_is_null(v) || key->type == TYPE_UNUSED)
+    if (json_is_null(v))
         return true;
     if (key->type == TYPE_LIST)
         return set_list(l, key, v, where, e);
@@ -227,7 +234,7 @@ static bool load_key(struct loading *l, const struct key *key, struct err **e)
     bool found = false;
     if (key->fallback && !set_text(l, key, str_from(key->fallback), "the table", e))
         return false;
-    if (key->type == TYPE_UNUSED || is_true(variable(&name, key, "_IS_NONE")))
+    if (key->type == TYPE_UNUSED || key->type == TYPE_LATER || is_true(variable(&name, key, "_IS_NONE")))
         return true;
     if (key->type == TYPE_LIST) {
         if (!list_from_environment(l, key, &found, e))
@@ -275,13 +282,66 @@ static void warn_unknown(const struct json_value *file)
     }
 }
 
+/* Does it ask for anything? null, false, "", [] and {} do not. */
+static bool asks(const struct json_value *v)
+{
+    switch (json_type(v)) {
+    case JSON_BOOL: return json_bool(v);
+    case JSON_STRING: return json_str(v).n > 0;
+    case JSON_ARRAY:
+    case JSON_OBJECT: return json_count(v) > 0;
+    default: return !json_is_null(v);
+    }
+}
+
+static bool is_asked(const struct key *key, const struct json_value *file)
+{
+    autobuf prefix = {0};
+    size_t cursor = 0;
+    struct str name, value;
+    if (is_true(variable(&prefix, key, "_IS_NONE")))
+        return false;
+    variable(&prefix, key, ""); /* OH_WEBHOOKS, OH_WEBHOOKS_0_BASE_URL */
+    while (environment_next(buf_str(&prefix), &cursor, &name, &value))
+        if (value.n > 0 && (name.n == prefix.n || name.p[prefix.n] == '_'))
+            return true;
+    return asks(json_get(file, key->name));
+}
+
+static void collect_later(struct configuration *c, const struct json_value *file)
+{
+    struct str *names = arena_alloc(c->arena, ARRAY_LEN(keys) * sizeof(*names));
+    c->later.at = names;
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        if (keys[i].type == TYPE_LATER && is_asked(&keys[i], file))
+            names[c->later.n++] = str_from(keys[i].name);
+}
+
+void configuration_log(const struct configuration *c)
+{
+    if (c->key_source)
+        log_info("session keys: %zu, from %s", c->session_api_keys.n, c->key_source);
+    for (size_t i = 0; i < c->later.n; i++)
+        log_warn("%.*s is accepted, but not used yet", STR_ARG(c->later.at[i]));
+}
+
+static const char *key_source(void)
+{
+    return environment_value("OH_SESSION_API_KEYS") || environment_value("OH_SESSION_API_KEYS_0")
+               ? "OH_SESSION_API_KEYS"
+               : "the configuration file";
+}
+
 static void finish(struct configuration *c)
 {
     const char *single = environment_value("SESSION_API_KEY");
-    if (c->session_api_keys.n == 0 && !c->session_api_keys.at && single) {
+    if (c->session_api_keys.n > 0) {
+        c->key_source = key_source();
+    } else if (single) { /* an empty list is no wish to be open to everybody */
         struct str *at = ARENA_NEW(c->arena, struct str);
         *at = arena_str(c->arena, str_from(single));
         c->session_api_keys = (struct text_list){.at = at, .n = 1};
+        c->key_source = "SESSION_API_KEY";
     }
     if (single)
         c->session_key = arena_str(c->arena, str_from(single));
@@ -298,6 +358,7 @@ static bool load_all(struct configuration *c, const struct json_value *file, str
         if (!load_key(&l, &keys[i], e))
             return false;
     warn_unknown(file);
+    collect_later(c, file);
     finish(c);
     return true;
 }
@@ -345,7 +406,8 @@ void configuration_write_docs(struct buf *out)
                                         [TYPE_LIST] = "list of texts",
                                         [TYPE_NUMBER] = "number",
                                         [TYPE_INT] = "whole number",
-                                        [TYPE_UNUSED] = "any"};
+                                        [TYPE_UNUSED] = "any",
+                                        [TYPE_LATER] = "any"};
     buf_add(
         out,
         STR("# Configuration\n\n"

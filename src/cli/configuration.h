@@ -17,8 +17,9 @@ struct text_list {
 struct configuration {
     struct arena *arena; /* all text */
     struct text_list session_api_keys, allow_cors_origins, allowed_hosts;
-    struct str secret_key, allow_cors_origin_regex, web_url, conversations_path, database_url,
-        static_files_path;
+    struct str secret_key, allow_cors_origin_regex, web_url, conversations_path, database_url;
+    const char *key_source; /* what gave session_api_keys; NULL: nothing */
+    struct text_list later; /* keys that were given a value but are not used yet */
     struct str session_key; /* the first session key wherever it came from: reads what Python wrote */
     double conversation_idle_ttl_seconds;
     double request_head_timeout_seconds, request_body_timeout_seconds, keep_alive_timeout_seconds;
@@ -28,6 +29,8 @@ struct configuration {
 
 /* `path`: the file, or NULL for OPENHANDS_AGENT_SERVER_CONFIG_PATH or the default place, where it may be missing. */
 struct configuration *configuration_load(const char *path, struct err **e);
+/* Tells the log, once, where the session keys come from and which keys have no effect yet. */
+void configuration_log(const struct configuration *c);
 /* False for a word that is no level. */
 bool configuration_apply_log_level(const struct configuration *c);
 void configuration_free(struct configuration *c);

@@ -25,7 +25,6 @@ struct daemon;
 /* Listens when it returns. ERR_CONFLICT: another process owns the data directory, or the port is busy. */
 struct daemon *daemon_start(const struct daemon_options *options, struct err **e);
 const char *daemon_url(const struct daemon *d);      /* http://HOST:PORT */
-const char *daemon_data_dir(const struct daemon *d); /* absolute */
 /* Until stopped. False: something could not be waited for, and the process has to end without daemon_free. What was
  * acknowledged is on the disk, and hands end with their streams. */
 bool daemon_run(struct daemon *d);

@@ -7,7 +7,9 @@
 #include "cli/environment.h"
 #include "store/store.h"
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
 
@@ -96,6 +98,13 @@ static void check_file_system(const char *dir)
                                    : "overlay: conversations are lost with the container");
 }
 
+/* As the store does it: the owner holds a lock on the directory. */
+static bool is_owned(const char *dir)
+{
+    autofd int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+}
+
 /* Without changing anything: the directory is not made, and an owner is not disturbed. */
 static void check_data(struct report *r, const struct configuration *config, const char *data)
 {
@@ -106,9 +115,11 @@ static void check_data(struct report *r, const struct configuration *config, con
         return;
     }
     path_join(&path, buf_str(&dir), STR(DAEMON_URL_FILE));
-    if (file_read(path.p, 4096, &url, NULL) && url.n > 1) {
-        buf_truncate(&url, url.n - 1);
-        good("server", url.p);
+    /* A server that was killed leaves its file behind, but no lock. */
+    if (is_owned(dir.p)) {
+        bool told = file_read(path.p, 4096, &url, NULL) && url.n > 1;
+        buf_truncate(&url, told ? url.n - 1 : 0);
+        good("server", told ? url.p : "a run of its own has the directory");
     }
     if (access(dir.p, F_OK) != 0) {
         good("data", "made at the first start:");

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <sys/signalfd.h>
+#include <termios.h>
 
 #define EXIT_INTERRUPTED 130
 #define ANSWER_MAX 4096 /* bytes of a line typed at the prompt */
@@ -68,11 +69,14 @@ static void stop(struct watch *w)
     }
 }
 
-/* Reads a line at the terminal. False at its end, or when the user wants to stop. */
+/* Reads a line at the terminal. False at its end, or when the user wants to stop. What was typed before the question is
+ * no answer to it. */
 static bool ask(struct watch *w, const char *prompt, struct buf *line)
 {
     char text[ANSWER_MAX];
     struct pollfd fds[2] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = w->signals, .events = POLLIN}};
+    if (isatty(STDIN_FILENO))
+        tcflush(STDIN_FILENO, TCIFLUSH);
     fputs(prompt, stdout);
     fflush(stdout);
     while (poll(fds, 2, -1) < 0 && errno == EINTR)
@@ -115,10 +119,12 @@ static bool confirm(struct watch *w, struct err **e)
         show_note(&w->show, "The agent asks for confirmation, and there is no terminal to ask at.");
         return false;
     }
-    if (!ask(w, "Go ahead? [y]es, or why not: ", &line))
-        return false;
+    do {
+        if (!ask(w, "Go ahead? [y]es, or why not: ", &line))
+            return false;
+    } while (line.n == 0); /* a bare Enter says neither */
     struct str answer = buf_str(&line);
-    if (answer.n == 0 || str_eq_nocase(answer, STR("y")) || str_eq_nocase(answer, STR("yes")))
+    if (str_eq_nocase(answer, STR("y")) || str_eq_nocase(answer, STR("yes")))
         return accept_actions(w, e);
     if (str_eq_nocase(answer, STR("n")) || str_eq_nocase(answer, STR("no")))
         answer = STR("");

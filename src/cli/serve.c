@@ -188,6 +188,7 @@ int command_serve(int argc, char **argv)
     if (!config)
         return fail(e);
     configuration_apply_log_level(config);
+    configuration_log(config);
     if (!check_exposure(&o, config)) {
         configuration_free(config);
         return 1;

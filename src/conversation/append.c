@@ -64,6 +64,7 @@ static void publish(struct conversation *c, struct append *a)
 static void close_lost_sockets(void *arg)
 {
     struct conversation *c = arg;
+    conversation_mend_stop(c);
     subscriptions_close_all(c, 1012, "the conversation moved");
     conversation_unref(c);
 }

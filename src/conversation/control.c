@@ -19,8 +19,10 @@ static void start_settle(struct start *s, bool ok, struct run **launch, struct r
     if (!run || run->number != s->run_number)
         return;
     run->starts--;
-    if (ok)
+    if (ok) {
         run->answered_ns = clock_mono_ns();
+        run->joined++;
+    }
     if (!run->launched && ok) {
         run->launched = true;
         *launch = run;
@@ -202,11 +204,25 @@ void conversation_send_initial(struct conversation *c, conversation_done done, v
         done(arg, NULL);
 }
 
+struct finished { /* a run of a finished conversation */
+    struct conversation *c;
+    uint64_t run_number; /* the latest then: when a newer one has begun, its end is the news */
+    uint64_t answered_ns;
+};
+
 static void finished_at_once(void *arg)
 {
-    struct conversation *c = arg;
-    subscriptions_run_ended(c, atomic_load(&c->run_number), clock_mono_ns());
-    conversation_unref(c);
+    struct finished *f = arg;
+    subscriptions_run_ended(f->c, f->run_number, f->answered_ns);
+    conversation_unref(f->c);
+    free(f);
+}
+
+static void tell_finished(struct conversation *c, uint64_t run_number)
+{
+    struct finished *f = xcalloc(1, sizeof(*f));
+    *f = (struct finished){conversation_ref(c), run_number, clock_mono_ns()};
+    loop_call(c->service->config.loop, finished_at_once, f);
 }
 
 enum run_answer { RUN_QUEUED, RUN_FINISHED, RUN_REFUSED };
@@ -232,9 +248,11 @@ void conversation_run(struct conversation *c, conversation_done done, void *arg)
 {
     autoerr e = NULL;
     enum run_answer answer = RUN_REFUSED;
+    uint64_t latest = 0;
     struct start *start = start_new(c, done, arg);
     if (lock_sound(c, NULL, &e)) {
         answer = queue_run(start, &e);
+        latest = atomic_load(&c->run_number);
         thread_unlock(&c->lock);
     }
     if (answer == RUN_QUEUED)
@@ -242,7 +260,7 @@ void conversation_run(struct conversation *c, conversation_done done, void *arg)
     start_committed(start, e);
     /* A finished conversation's run ends at once; its client waits for the sign of it all the same. */
     if (answer == RUN_FINISHED)
-        loop_call(c->service->config.loop, finished_at_once, conversation_ref(c));
+        tell_finished(c, latest);
 }
 
 /* Under the append lock. */

@@ -73,8 +73,8 @@ bool conversations_number(struct conversations *s, const struct uuid *id, int64_
 bool conversations_search(struct conversations *s, enum status status /* 0: any */, enum store_order order,
                           const struct uuid *from, size_t limit, struct bytes **infos, size_t *n,
                           struct uuid *next, bool *more, struct err **e);
-bool conversations_count(struct conversations *s, enum status status, int64_t *count,
-                         struct err **e); /* *worker* */
+/* *worker* */
+bool conversations_count(struct conversations *s, enum status status, int64_t *count, struct err **e);
 struct store *conversations_store(struct conversations *s);
 enum status conversation_status(struct conversation *c); /* committed */
 

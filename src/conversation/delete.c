@@ -19,6 +19,7 @@ static void deletion_end(struct deletion *d, const struct err *e)
 static void deleted_sockets(void *arg)
 {
     struct conversation *c = arg;
+    conversation_mend_stop(c);
     subscriptions_close_all(c, 4004, "Conversation not found");
     conversation_unref(c);
 }
@@ -33,6 +34,7 @@ static void deletion_stored(void *arg, const struct err *e)
         c->deleted = false;
         conversation_mend(c);
     } else if (c) {
+        WITH_LOCK(&c->lock)
         c->token = 0; /* nothing is left to release */
         conversations_drop(c);
         hand_end(d->s->config.hands, &c->id);

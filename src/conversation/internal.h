@@ -49,8 +49,10 @@ struct run {
     bool settle_wanted;   /* the thread waits until nothing is outstanding */
     bool launched;        /* it has a thread */
     unsigned starts;      /* requests to run whose commits are under way or not yet answered */
+    unsigned joined;      /* those that are durable */
     bool accepted;        /* started as the answer to a confirmation: may run open actions */
     bool interrupt;       /* cancelled; so is the mailbox */
+    bool unrecorded;      /* its end could not be stored: the repair tells the sockets, not the run */
     uint64_t answered_ns; /* when the last request that started or joined it was answered */
 };
 
@@ -71,8 +73,9 @@ struct conversation {
     bool poisoned;        /* one of them failed; pending is set back when the last has answered */
     bool lost, deleted;
     struct run *run;
-    int64_t wish_seq; /* a message at this seq asked for a run that may not have seen it; -1: none */
-    bool mending;     /* a repair is on its way */
+    int64_t wish_seq;  /* a message at this seq asked for a run that may not have seen it; -1: none */
+    bool mending;      /* a repair is on its way … */
+    uint64_t mend_run; /* … of what this run left: the end of a newer one is told by that one */
     atomic_uint_fast64_t run_number; /* of the latest run; read anywhere */
     /* snapshot lock */
     pthread_mutex_t snapshot_lock;
@@ -118,6 +121,7 @@ bool open_actions_end(struct conversation *c, enum open_end how, struct str reas
 bool lock_sound(struct conversation *c, bool *repaired, struct err **e);
 /* The end of a run could not be recorded: repairs as soon as the store lets it, then tells the sockets. Any thread. */
 void conversation_mend(struct conversation *c);
+void conversation_mend_stop(struct conversation *c); /* loop; the next start repairs it */
 
 /* control.c *worker*: the first message of a creation that was cut off; nothing if there is none. */
 void conversation_send_initial(struct conversation *c, conversation_done done, void *arg);

@@ -222,11 +222,7 @@ void conversations_close(struct conversations *s, void (*done)(void *arg), void 
         if (c->run) {
             run_interrupt(c->run);
         }
-        if (c->mend_timer) { /* the next start repairs it */
-            loop_timer_cancel(s->config.loop, c->mend_timer);
-            c->mend_timer = 0;
-            conversation_unref(c);
-        }
+        conversation_mend_stop(c);
         conversation_unref(c);
     }
     vec_deinit(&open);

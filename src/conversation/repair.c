@@ -182,7 +182,15 @@ bool lock_sound(struct conversation *c, bool *repaired, struct err **e)
 static void mend_ended(void *arg)
 {
     struct conversation *c = arg;
-    subscriptions_run_ended(c, atomic_load(&c->run_number), 0);
+    uint64_t run = 0;
+    bool running = false;
+    WITH_LOCK(&c->lock)
+    {
+        run = c->mend_run;
+        running = c->run != NULL;
+    }
+    if (!running)
+        subscriptions_run_ended(c, run, 0);
     conversation_unref(c);
 }
 
@@ -202,6 +210,15 @@ static void mend_arm(void *arg)
         conversation_unref(c);
     else
         c->mend_timer = loop_timer(c->service->config.loop, MEND_AGAIN_MS, mend_timer, c);
+}
+
+void conversation_mend_stop(struct conversation *c)
+{
+    if (!c->mend_timer)
+        return;
+    loop_timer_cancel(c->service->config.loop, c->mend_timer);
+    c->mend_timer = 0;
+    conversation_unref(c);
 }
 
 static void mend_work(void *arg)
@@ -225,6 +242,7 @@ void conversation_mend(struct conversation *c)
     {
         begin = !c->mending && !c->lost && !c->deleted;
         c->mending |= begin;
+        c->mend_run = atomic_load(&c->run_number);
     }
     if (begin)
         loop_call(c->service->config.loop, mend_arm, conversation_ref(c));

@@ -107,6 +107,13 @@ void run_settle(struct conversation *c)
     mailbox_post(run->mailbox, m);
 }
 
+static void settle_wait(struct turn *t)
+{
+    struct mail *m = NULL;
+    mailbox_wait(t->run->mailbox, SETTLE_TAG, 0, false, &m);
+    free(m);
+}
+
 /* Waits until no commit and no answer to a start is under way, so that the view will have all that was answered. */
 static enum next what_next(struct turn *t)
 {
@@ -123,9 +130,7 @@ static enum next what_next(struct turn *t)
         }
         if (settled)
             return next;
-        struct mail *m = NULL;
-        mailbox_wait(t->run->mailbox, SETTLE_TAG, 0, false, &m);
-        free(m);
+        settle_wait(t);
     }
 }
 
@@ -230,14 +235,37 @@ static bool turn_begin(struct turn *t, struct err **e)
     return agent_check(t->agent, e) && turn_read_path(t, t->state->branch, t->state->next_seq, e);
 }
 
-static void leave(struct turn *t)
+static unsigned joined_now(struct turn *t)
 {
+    unsigned joined = 0;
     WITH_LOCK(&t->c->lock)
-    {
-        t->c->run = NULL;
-        t->c->wish_seq = -1;
+    joined = t->run->joined;
+    return joined;
+}
+
+/* The end could not be recorded. False: a run was asked for since there were `joined` requests, and this is it. */
+static bool leave(struct turn *t, unsigned joined)
+{
+    struct conversation *c = t->c;
+    for (;;) {
+        bool settled = false, leaves = false;
+        WITH_LOCK(&c->lock)
+        {
+            settled = t->run->starts == 0 || c->lost || c->deleted;
+            leaves = settled && (t->run->joined == joined || c->lost || c->deleted);
+            t->run->settle_wanted = !settled;
+            if (leaves) {
+                t->run->unrecorded = true;
+                c->run = NULL;
+                c->wish_seq = -1;
+            }
+        }
+        if (leaves)
+            conversation_mend(c);
+        if (settled)
+            return leaves;
+        settle_wait(t);
     }
-    conversation_mend(t->c);
 }
 
 /* One decision and what follows from it. False: the thread leaves. */
@@ -246,6 +274,7 @@ static bool turn_round(struct turn *t, bool *fresh)
     autoerr e = NULL;
     bool ok = true, recorded = true;
     enum next next = what_next(t);
+    unsigned joined = joined_now(t);
     if (next == NEXT_LEAVE)
         return false;
     if (next == NEXT_AGAIN) {
@@ -260,13 +289,18 @@ static bool turn_round(struct turn *t, bool *fresh)
         ok = (!*fresh || turn_begin(t, &e)) && turn_step(t, &e);
         *fresh = false;
     }
+    if (!ok) {
+        err_set(&e, ERR_INTERNAL, "the step failed without a reason"); /* keeps the reason there is */
+        joined = joined_now(t);
+    }
     if (next == NEXT_INTERRUPT || (!ok && e && e->kind == ERR_CANCELLED))
         recorded = end_interrupted(t);
     else if (!ok)
         recorded = end_failed(t, e);
-    if (!recorded)
-        leave(t);
-    return recorded;
+    if (recorded)
+        return true;
+    *fresh = true;
+    return !leave(t, joined);
 }
 
 static void turn_loop(struct turn *t)
@@ -284,7 +318,8 @@ static void run_ended(void *arg)
 {
     struct run *run = arg;
     struct conversations *s = run->conversation->service;
-    subscriptions_run_ended(run->conversation, run->number, run->answered_ns);
+    if (!run->unrecorded)
+        subscriptions_run_ended(run->conversation, run->number, run->answered_ns);
     mailbox_close(run->mailbox);
     mailbox_unref(run->mailbox);
     conversation_unref(run->conversation);
@@ -338,7 +373,10 @@ void run_launch(struct run *run)
         return;
     log_error("a run cannot start: %s", err_text(e));
     WITH_LOCK(&c->lock)
-    c->run = NULL;
+    {
+        run->unrecorded = true;
+        c->run = NULL;
+    }
     conversation_mend(c);
     run_discard(run);
 }

@@ -245,13 +245,25 @@ void file_stat_start(struct call *c)
     call_done(c, WIRE_OK, &fields);
 }
 
+/* Made by us or not: is it a directory, and no link to one, that is ours and that no other can write to? */
+static bool dir_is_private(const struct place *p)
+{
+    struct stat st;
+    autofd int fd = place_open(p, O_PATH | O_NOFOLLOW | O_DIRECTORY, 0);
+    return fd >= 0 && fstat(fd, &st) == 0 && st.st_uid == geteuid() &&
+           (st.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
 void dir_make_start(struct call *c)
 {
     autoplace p = {0};
+    bool private = wire_get_int(buf_str(&c->fields), F_PRIVATE, 0) != 0;
     if (!call_place(c, &p))
         return;
     if (!place_make_dirs(&p, false, (unsigned)wire_get_int(buf_str(&c->fields), F_MODE, 0777) & 0777))
         return fail_errno(c, p.path);
+    if (private && !dir_is_private(&p))
+        return call_fail(c, WIRE_REFUSED, "%s is not a directory of our own", p.path);
     call_done(c, WIRE_OK, NULL);
 }
 

@@ -245,11 +245,6 @@ pid_t keeper_pid(const struct keeper *k)
     return k->first;
 }
 
-void keeper_signal(struct keeper *k, int signal)
-{
-    command(k, KEEPER_SIGNAL, signal);
-}
-
 void keeper_end(struct keeper *k, unsigned grace_ms, void (*done)(void *arg), void *arg)
 {
     k->ending = true;

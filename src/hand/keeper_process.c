@@ -205,8 +205,6 @@ static void on_message(struct keeper_state *k)
         close(k->ctl);
         k->ctl = -1;
         tree_end(k, KEEPER_ORPHAN_GRACE_MS);
-    } else if (m.kind == KEEPER_SIGNAL) {
-        group_signal(k, m.a);
     } else if (m.kind == KEEPER_END) {
         tree_end(k, m.a < 0 ? 0 : (unsigned)m.a);
     }

@@ -6,7 +6,6 @@ enum keeper_kind {
     KEEPER_STARTED, /* to the hand: `a` is the first process's id */
     KEEPER_FAILED,  /* to the hand: `a` is an errno, `b` a stage; the keeper is gone */
     KEEPER_EXITED,  /* to the hand: `a` is the first process's exit code */
-    KEEPER_SIGNAL,  /* to the keeper: send signal `a` to the first process's group */
     KEEPER_END,     /* to the keeper: end the tree, SIGKILL after `a` ms */
 };
 enum keeper_stage { STAGE_FORK, STAGE_DESCRIPTORS, STAGE_TTY, STAGE_CWD, STAGE_EXEC };

@@ -11,7 +11,7 @@
 #define END_GRACE_MS 300                    /* between SIGHUP and SIGKILL */
 
 /* A cancelled call's command: Ctrl-C at once, after each step a pause, and a result within a second. First SIGINT to the
- * foreground group, or the prompt's repair; then, several times because a shell may be in a loop, SIGKILL to it and
+ * foreground group; then, several times because a shell may be in a loop, SIGKILL to it and
  * SIGINT to the shell; at last the end of the shell. */
 #define CANCEL_STEP_MS 170
 #define CANCEL_STEPS 5
@@ -148,7 +148,6 @@ static void cancel_step(void *arg)
     if (++t->cancel_stage == 1) {
         shell_flush_input(&t->shell); /* of a Ctrl-C that was no more than a byte to the program */
         shell_signal(&t->shell, SIGINT);
-        terminal_repair(t);
     } else if (t->cancel_stage < CANCEL_STEPS) {
         if (!shell_in_foreground(&t->shell))
             shell_signal(&t->shell, SIGKILL);

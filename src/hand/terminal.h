@@ -52,7 +52,7 @@ struct terminal {
     bool started, continued, reset, cancelled;
     bool restart; /* its command waits for the end of the last shell */
     uint64_t soft_ms;
-    unsigned cancel_stage, retries;
+    unsigned cancel_stage, retries, repairs;
     uint64_t soft_timer, hard_timer, cancel_timer;
     uint64_t start_timer, lost_timer, repair_timer, leave_timer;
     struct call *closer; /* an OP_TERMINAL_CLOSE that waits for the tree's end */
@@ -66,8 +66,6 @@ bool terminal_open(struct terminal *t, struct str cwd, unsigned columns, unsigne
 bool terminal_run(struct terminal *t, struct str command, struct str fields, struct err **e);
 void terminal_type(struct terminal *t, struct str bytes);
 void terminal_type_interrupt(struct terminal *t); /* Ctrl-C, ahead of everything typed */
-void terminal_repair(struct terminal *t);         /* if the shell sits at a prompt that is not ours */
-void terminal_repair_later(struct terminal *t);
 void terminal_read(struct terminal *t);                     /* what is there now */
 void terminal_end(struct terminal *t, unsigned grace_ms);   /* then terminal_ended */
 void terminal_take(struct terminal *t, struct output *out); /* output so far */

@@ -34,11 +34,6 @@ void keep_add(struct keep *k, struct str text)
         keep_ring_add(k, text);
 }
 
-bool keep_is_empty(const struct keep *k)
-{
-    return k->head.n == 0 && k->tail.n == 0;
-}
-
 uint64_t keep_take(struct keep *k, struct buf *head, struct buf *tail)
 {
     uint64_t dropped = k->dropped;

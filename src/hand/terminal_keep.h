@@ -15,7 +15,6 @@ struct keep {
 };
 
 void keep_add(struct keep *k, struct str text);
-bool keep_is_empty(const struct keep *k);
 /* Adds the kept text to `head`; if bytes were left out, what follows them goes to `tail`. Returns how many were left
  * out. Empties `k`. */
 uint64_t keep_take(struct keep *k, struct buf *head, struct buf *tail);

@@ -16,7 +16,8 @@
 #define START_MS 10000         /* from exec to the first start mark */
 #define LOST_MS 200            /* from an end mark to the start mark that should have come before it */
 #define LOST_RETRIES 2         /* how often the trigger is typed again */
-#define REPAIR_MS 200          /* from Ctrl-C to a look at whether our prompt came */
+#define REPAIRS_MAX 2          /* of the prompt, for one command */
+#define REPAIR_MS 3000         /* for one of them */
 #define LEAVE_MS 300           /* from the shell's end to its last output, which has a mark behind it */
 #define GONE_GRACE_MS 300      /* for what a shell that ended by itself leaves behind */
 
@@ -164,6 +165,16 @@ static void complete(struct terminal *t)
     t->unseen = UNSEEN_COMPLETED; /* terminal_read tells it when it has read on */
 }
 
+static void leave(void *arg);
+
+/* Nobody will learn any more what this shell does: the next command gets another one. */
+static void give_up(struct terminal *t)
+{
+    t->idle_exit = false;
+    t->exit_code = -1;
+    leave(t);
+}
+
 /* A prompt came, but no start mark behind it. It was the prompt of something else, and the mark is still to come; or the
  * shell read the trigger behind left-over bytes and did not know it, and it is typed again; or it cannot read its script. */
 static void on_lost(void *arg)
@@ -173,11 +184,8 @@ static void on_lost(void *arg)
     terminal_read(t);
     if (t->state != TERM_STARTING)
         return;
-    if (t->retries == LOST_RETRIES) {
-        complete(t);
-        terminal_completed(t);
-        return;
-    }
+    if (t->retries == LOST_RETRIES)
+        return give_up(t);
     t->lost_timer = hand_timer(t->hand, LOST_MS, on_lost, t);
     if (shell_waits_for_line(&t->shell)) {
         t->retries++;
@@ -202,7 +210,44 @@ static void on_end_mark(struct terminal *t, struct str body)
     }
 }
 
-static void leave(void *arg);
+static void on_repair_timeout(void *arg)
+{
+    struct terminal *t = arg;
+    t->repair_timer = 0;
+    terminal_read(t);
+    if (t->state == TERM_RUNNING && !t->repair_timer)
+        give_up(t);
+}
+
+/* The shell is at its prompt and has told nothing: a command that left our script early had changed the prompt before, or
+ * a DEBUG trap keeps the shell from running anything. Only its own sign makes us type this: a program that merely waits
+ * would take it for input. */
+static void repair(void *arg)
+{
+    struct terminal *t = arg;
+    t->repair_timer = 0;
+    if (t->state != TERM_RUNNING)
+        return;
+    if (t->repairs++ == REPAIRS_MAX || !shell_load_repair(&t->shell, NULL))
+        return give_up(t);
+    buf_clear(&t->input);
+    t->input_at = 0;
+    shell_settle(&t->shell);
+    t->repair_timer = hand_timer(t->hand, REPAIR_MS, on_repair_timeout, t);
+    terminal_type(t, shell_trigger(&t->shell));
+}
+
+static void on_prompt_mark(struct terminal *t)
+{
+    if (!shell_in_foreground(&t->shell))
+        return; /* a shell that inherited PS1 */
+    if (t->state == TERM_RUNNING) {
+        hand_timer_cancel(t->hand, t->repair_timer);
+        t->repair_timer = hand_timer(t->hand, 0, repair, t);
+    } else if (t->state == TERM_STARTING && !t->lost_timer) {
+        t->lost_timer = hand_timer(t->hand, LOST_MS, on_lost, t);
+    }
+}
 
 static void on_mark(void *arg, char kind, struct str body)
 {
@@ -211,6 +256,8 @@ static void on_mark(void *arg, char kind, struct str body)
         on_start_mark(t);
     } else if (kind == MARK_END) {
         on_end_mark(t, body);
+    } else if (kind == MARK_PROMPT) {
+        on_prompt_mark(t);
     } else if (kind == MARK_SYNC && t->state == TERM_LEAVING) {
         hand_timer_cancel(t->hand, t->leave_timer);
         t->leave_timer = hand_timer(t->hand, 0, leave, t);
@@ -269,30 +316,6 @@ void terminal_type_interrupt(struct terminal *t)
     t->input_at = 0;
     shell_before_interrupt(&t->shell);
     terminal_type(t, STR("\x03"));
-    terminal_repair_later(t);
-}
-
-static void on_repair(void *arg)
-{
-    struct terminal *t = arg;
-    t->repair_timer = 0;
-    terminal_repair(t);
-}
-
-/* A Ctrl-C that hits while a command has changed the prompt leaves the shell at a prompt without a mark. */
-void terminal_repair_later(struct terminal *t)
-{
-    if (!t->repair_timer && t->state == TERM_RUNNING)
-        t->repair_timer = hand_timer(t->hand, REPAIR_MS, on_repair, t);
-}
-
-void terminal_repair(struct terminal *t)
-{
-    terminal_read(t);
-    if (t->state != TERM_RUNNING || !shell_waits_for_line(&t->shell) || !shell_load_repair(&t->shell, NULL))
-        return;
-    shell_settle(&t->shell);
-    terminal_type(t, shell_trigger(&t->shell));
 }
 
 static void on_terminal(void *arg, short revents)
@@ -400,7 +423,7 @@ bool terminal_run(struct terminal *t, struct str command, struct str fields, str
     t->unseen = UNSEEN_NOTHING;
     t->exit_code = -1;
     t->state = TERM_STARTING;
-    t->retries = 0;
+    t->retries = t->repairs = 0;
     terminal_type(t, shell_trigger(&t->shell));
     return true;
 }

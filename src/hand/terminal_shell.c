@@ -31,31 +31,48 @@
 #define BASH_BEGIN "exec 87<&0 0<&1; exec -a bash \"$0\" --norc --noprofile --noediting -i"
 #define SH_BEGIN "exec 9<&0 0<&1; exec \"$0\" -i"
 
-/* The prompts. %N is the nonce. In bash the mark is written to the shell's own descriptor of the terminal, so that
- * `exec >file 2>&1` cannot swallow it; before that, lines that were typed and read by nobody are dropped: they would be
- * taken for commands. The values of variables are looked at when the prompt is made. */
-#define BASH_PROMPT                                                                                                            \
-    "{ __handsd_status=${__handsd_status-$?}; while command read -rt 0 -u 255 && command read -rt 0.01 -u 255 _; do :; done; " \
-    "command printf \"\\033]" VT_MARK                                                                                          \
-    ";%s;E%s;%s;%s;%s\\037%s\\037%s%s\\a\" %N \"$__handsd_status\" \"${!:-}\" \"$-\" "                                         \
-    "\"${PWD-}\" %N \"${PATH-}\" %N >&255; unset -v __handsd_status; } 2>&-"
-#define SH_PROMPT "\033]" VT_MARK ";%N;E${__handsd_status-$?};${!:-};$-;${PWD-}\037%N\037${PATH-}%N\a"
+/* The prompts. %N is the nonce. A command finds them in place, so that one that leaves the script early (`return`, an
+ * interrupt) ends like any other, and the tail of the script puts them in place again, whatever the command made of them.
+ * In bash the marks are written to the shell's own descriptor of the terminal, so that `exec >file 2>&1` cannot swallow
+ * them; before that, lines that were typed and read by nobody are dropped: they would be taken for commands. The values of
+ * variables are looked at when the prompt is made.
+ * PS1 holds the mark that says "a prompt, but the end could not be told". The end mark empties it; should the command have
+ * replaced the first item of PROMPT_COMMAND, the second one (from bash 5.1 on) sees to it that the mark comes. */
+#define BASH_STATUS "__handsd_status_%N"
+#define BASH_TTY "builtin : >&255 || builtin exec 255<>/dev/tty; " /* should somebody have closed it */
+#define BASH_PROMPT                                                                                      \
+    "{ " BASH_STATUS "=${" BASH_STATUS "-$?}; " BASH_TTY                                                 \
+    "while builtin read -rt 0 -u 255 && builtin read -rt 0.01 -u 255 _; do :; done; "                    \
+    "builtin printf \"\\033]" VT_MARK ";%s;E%s;%s;%s;%s\\037%s\\037%s%s\\a\" %N \"$" BASH_STATUS "\" "   \
+    "\"${!:-}\" \"$-\" \"${PWD-}\" %N \"${PATH-}\" %N >&255 && PS1=; unset -v " BASH_STATUS "; } 2>&- >&-"
+#define BASH_MARK "\033]" VT_MARK ";%N;P%N\a"
+#define BASH_UNTOLD "case ${PS1-x} in ?*) PS1=\"" BASH_MARK "\";; esac"
+#define BASH_READY "set +e; PROMPT_COMMAND=('" BASH_PROMPT "' '" BASH_UNTOLD "') PS1='" BASH_MARK "' PS2="
+#define SH_READY(status)                                                                                      \
+    "PS1='\033]" VT_MARK ";%N;E'" status "';${!:-};$-;${PWD-}\037%N\037${PATH-}%N\a' PS2="
 
 /* `set -e` ends with the command that says it: a shell that dies of the next grep helps nobody. */
-#define BASH_TAIL "set +e; PROMPT_COMMAND='" BASH_PROMPT "' PS1= PS2=; } 2>&-\n"
-#define SH_TAIL "set +e; PS1='" SH_PROMPT "' PS2=; } 2>&-\n"
+#define BASH_ENDED "{ " BASH_STATUS "=$?; "
+#define SH_ENDED "{ " SH_READY("$?") "; "
+#define BASH_TAIL "unset -f builtin; " BASH_READY "; "
+#define SH_TAIL "set +e; "
+#define BASH_HUSH "} 2>&- >&-"
+#define SH_HUSH "} 2>&-"
 #define BASH_INIT "{ set +o history; set +H; unset -v HISTFILE MAILCHECK; IGNOREEOF=10 PS1= PS2=; } 2>&-\n"
 #define SH_INIT "PS1= PS2=\n"
-#define BASH_HEAD "{ command printf '\\033]" VT_MARK ";%s;S%s\\a' %N %N >&255; "
-#define SH_HEAD "{ unset __handsd_status; command printf '\\033]" VT_MARK ";%s;S%s\\a' %N %N; "
+#define BASH_HEAD                                                                                                    \
+    "{ " BASH_TTY "builtin printf '\\033]" VT_MARK ";%s;S%s\\a' %N %N >&255; " BASH_READY "; unset -v " BASH_STATUS "; "
+#define SH_HEAD "{ set +e; command printf '\\033]" VT_MARK ";%s;S%s\\a' %N %N; " SH_READY("'$?'") "; "
 
 struct words {
-    const char *begin, *trigger, *tail, *init, *head;
+    const char *begin, *trigger, *init, *head, *ended, *tail;
+    const char *hush;    /* ends what nothing may be seen of: no trace, no output of a DEBUG trap */
+    const char *builtin; /* what makes sure that a builtin is meant */
 };
 
 static const struct words words[] = {
-    {BASH_BEGIN, BASH_TRIGGER, BASH_TAIL, BASH_INIT, BASH_HEAD},
-    {SH_BEGIN, SH_TRIGGER, SH_TAIL, SH_INIT, SH_HEAD},
+    {BASH_BEGIN, BASH_TRIGGER, BASH_INIT, BASH_HEAD, BASH_ENDED, BASH_TAIL, BASH_HUSH, "builtin"},
+    {SH_BEGIN, SH_TRIGGER, SH_INIT, SH_HEAD, SH_ENDED, SH_TAIL, SH_HUSH, "command"},
 };
 
 static const struct words *words_of(const struct shell *s)
@@ -243,7 +260,7 @@ bool shell_env_valid(struct str item)
     return true;
 }
 
-static void add_exports(struct buf *out, struct str fields)
+static void add_exports(const struct shell *s, struct buf *out, struct str fields)
 {
     struct wire_fields f = {fields};
     enum wire_field tag;
@@ -252,7 +269,7 @@ static void add_exports(struct buf *out, struct str fields)
         if (tag != F_ENV)
             continue;
         size_t name = (size_t)str_find_char(item, '=') + 1;
-        buf_add(out, STR("command export "));
+        buf_addf(out, "%s export ", words_of(s)->builtin);
         buf_add(out, str_sub(item, 0, name));
         struct str value = str_sub(item, name, item.n);
         add_quoted(out, value.n ? value : STR(""));
@@ -279,14 +296,15 @@ static void add_status(struct buf *out, int status)
 static void add_command(const struct shell *s, struct buf *out, const struct shell_command *c)
 {
     autobuf text = {0};
+    const char *hush = words_of(s)->hush;
     if (s->trace[0]) {
-        buf_addf(out, "__handsd_trace=; set +%s; } 2>&-\n", s->trace);
+        buf_addf(out, "__handsd_trace=; set +%s; %s\n", s->trace, hush);
         buf_addf(&text, "{ set -%s; unset -v __handsd_trace; ", s->trace);
         add_status(&text, c->status);
-        buf_add(&text, STR("} 2>&-;"));
+        buf_addf(&text, "%s;", hush);
     } else {
         add_status(out, c->status);
-        buf_add(out, STR("} 2>&-\n"));
+        buf_addf(out, "%s\n", hush);
     }
     buf_add(&text, c->text);
     if (str_ends(c->text, STR("\\"))) /* bash 5.2 stumbles over one at the very end */
@@ -298,10 +316,12 @@ static void add_command(const struct shell *s, struct buf *out, const struct she
 
 static void add_tail(const struct shell *s, struct buf *out)
 {
-    buf_add(out, STR("{ __handsd_status=$?; "));
+    const struct words *w = words_of(s);
+    add_words(s, out, w->ended);
     if (s->trace[0])
         buf_addf(out, "case ${__handsd_trace+y} in y) set -%s; unset -v __handsd_trace;; esac; ", s->trace);
-    add_words(s, out, words_of(s)->tail);
+    add_words(s, out, w->tail);
+    buf_addf(out, "%s\n", w->hush);
 }
 
 bool shell_load(struct shell *s, const struct shell_command *c, struct err **e)
@@ -311,7 +331,7 @@ bool shell_load(struct shell *s, const struct shell_command *c, struct err **e)
     if (c->first)
         add_words(s, &script, w->init);
     add_words(s, &script, w->head);
-    add_exports(&script, c->fields);
+    add_exports(s, &script, c->fields);
     add_command(s, &script, c);
     add_tail(s, &script);
     return file_fill(s->control, buf_str(&script), e);

@@ -13,6 +13,7 @@
 /* Kinds of marks (terminal_vt.h). */
 #define MARK_START 'S' /* what follows is the command's output */
 #define MARK_END 'E'   /* exit code ; pid of the last background job ; $- ; directory \037 NONCE \037 PATH */
+#define MARK_PROMPT 'P' /* the shell is at its prompt, but could not write MARK_END */
 #define MARK_SYNC 'Y'  /* written by ourselves: all output before the shell's end has been read */
 
 struct shell {
@@ -57,8 +58,8 @@ void shell_flush_input(const struct shell *s);
 void shell_before_interrupt(const struct shell *s);
 /* Removes what `set -x`, `set -v` and the terminal's echo made visible of the above. */
 void shell_clean_before(const struct shell *s, struct buf *text); /* what came before the start mark */
-void shell_clean_after(const struct shell *s,
-                       struct buf *text); /* the command's output, up to its end mark */
+/* The command's output, up to its end mark. */
+void shell_clean_after(const struct shell *s, struct buf *text);
 
 bool shell_in_foreground(const struct shell *s); /* nothing else is */
 bool shell_is_gone(const struct shell *s);

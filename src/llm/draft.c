@@ -18,13 +18,23 @@ void llm_draft_deinit(struct llm_draft *d)
     vec_deinit(&d->calls);
 }
 
-/* A name that comes when the arguments are a whole object already belongs to the next call. */
-static bool arguments_complete(const struct llm_draft_call *c)
+/* Follows the text of a call's arguments piece by piece: asked whether it is complete, it must not be read again. */
+static void progress_add(struct llm_progress *p, struct str piece)
 {
-    if (!str_ends(str_trim_right(buf_str(&c->arguments)), STR("}")))
-        return false;
-    autojson doc = json_parse(buf_str(&c->arguments), NULL, NULL);
-    return doc != NULL;
+    for (size_t i = 0; i < piece.n; i++) {
+        char c = piece.p[i];
+        if (p->in_string) {
+            p->in_string = p->escaped || c != '"';
+            p->escaped = !p->escaped && c == '\\';
+        } else if (c == '"') {
+            p->in_string = true;
+        } else if (c == '{') {
+            p->depth++;
+            p->complete = false;
+        } else if (c == '}' && p->depth > 0) {
+            p->complete = --p->depth == 0;
+        }
+    }
 }
 
 /* The place of the call a piece belongs to; d->calls.n: a new one. Some servers number every call 0 and tell them
@@ -42,7 +52,8 @@ static size_t call_find(const struct llm_draft *d, int64_t index, struct str id,
             break;
         if (begins && c->id.n > 0 && !str_eq(buf_str(&c->id), id))
             break;
-        return id.n == 0 && name.n > 0 && arguments_complete(c) ? d->calls.n : i;
+        /* A name that comes when the arguments are a whole object already belongs to the next call. */
+        return id.n == 0 && name.n > 0 && c->progress.complete ? d->calls.n : i;
     }
     return d->calls.n;
 }
@@ -64,6 +75,7 @@ void llm_draft_call_add(struct llm_draft *d, int64_t index, struct str id, struc
     /* A name comes whole; servers that repeat it with every piece send the same. */
     if (c->name.n == 0)
         buf_add(&c->name, name);
+    progress_add(&c->progress, arguments);
     c->arguments_bytes += arguments.n;
     if (c->arguments_bytes <= LLM_ARGUMENTS_MAX)
         buf_add(&c->arguments, arguments);

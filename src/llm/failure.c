@@ -7,6 +7,7 @@
 
 #define SEARCHED_MAX 16384 /* bytes of an error's body that are searched */
 #define SHOWN_MAX 2000     /* bytes of it that are shown */
+#define SECRET_MIN 8       /* what is shorter is no secret and may be a word */
 
 /* --- the tables ---------------------------------------------------------------------------------- */
 
@@ -123,29 +124,47 @@ static void message_add(struct buf *out, const struct json_value *v)
     }
 }
 
-/* Some servers repeat the key they were given. */
-static void key_mask(struct buf *text, struct str key)
+/* A header's value, or what follows its scheme ("Bearer …"): servers repeat either. */
+static size_t header_secret_at(struct str header, struct str text)
 {
-    if (key.n < 8)
-        return;
-    ssize_t at;
-    size_t from = 0;
-    while ((at = str_find(str_sub(buf_str(text), from, text->n), key)) >= 0) {
-        autobuf rest = {0};
-        buf_add(&rest, str_sub(buf_str(text), from + (size_t)at + key.n, text->n));
-        buf_truncate(text, from + (size_t)at);
-        buf_add(text, STR("**********"));
-        from = text->n;
-        buf_add(text, buf_str(&rest));
+    ssize_t colon = str_find_char(header, ':');
+    struct str value = str_trim(str_sub(header, (size_t)(colon + 1), header.n));
+    if (value.n >= SECRET_MIN && str_starts(text, value))
+        return value.n;
+    ssize_t space = str_find_char(value, ' ');
+    value = str_trim(str_sub(value, (size_t)(space + 1), value.n));
+    return value.n >= SECRET_MIN && str_starts(text, value) ? value.n : 0;
+}
+
+/* Bytes of the longest secret that `text` begins with. */
+static size_t secret_at(const struct llm *l, struct str text)
+{
+    size_t longest = l->api_key.n >= SECRET_MIN && str_starts(text, l->api_key) ? l->api_key.n : 0;
+    for (size_t i = 0; i < l->header_count; i++) {
+        size_t n = header_secret_at(l->headers[i], text);
+        longest = n > longest ? n : longest;
+    }
+    return longest;
+}
+
+/* Some servers repeat the key, or whatever else they were given. Ends where no more is shown. */
+static void masked_add(struct buf *out, const struct llm *l, struct str text)
+{
+    for (size_t at = 0, n; at < text.n && out->n < 2 * SHOWN_MAX; at += n) {
+        n = secret_at(l, str_sub(text, at, text.n));
+        if (n > 0)
+            buf_add_cstr(out, "**********");
+        else
+            buf_add_char(out, text.p[at]);
+        n += n == 0;
     }
 }
 
 static void shown_add(struct buf *out, const struct llm *l, struct str text)
 {
-    autobuf clean = {0}, whole = {0};
-    buf_add(&whole, text);
-    key_mask(&whole, l->api_key);
-    utf8_scrub(&clean, buf_str(&whole));
+    autobuf clean = {0}, masked = {0};
+    masked_add(&masked, l, str_trim(text));
+    utf8_scrub(&clean, buf_str(&masked));
     struct str shown = utf8_prefix_bytes(str_trim(buf_str(&clean)), SHOWN_MAX);
     for (size_t i = 0; i < shown.n; i++)
         buf_add_char(out, (unsigned char)shown.p[i] < ' ' ? ' ' : shown.p[i]);
@@ -271,6 +290,16 @@ static double retry_after(struct str headers)
     return wait > 0 ? wait : 0;
 }
 
+/* Without its query, which may hold a key. */
+static void redirect_add(struct buf *text, struct str location)
+{
+    size_t end = 0;
+    while (end < location.n && str_find_char(STR("?#"), location.p[end]) < 0)
+        end++;
+    buf_addf(text, ": the server redirects to %.*s%s", (int)end, location.p ? location.p : "",
+             end < location.n ? "?…" : "");
+}
+
 bool llm_fail_status(const struct llm *l, int status, struct str headers, struct str body,
                      struct llm_failure *failure, struct err **e)
 {
@@ -280,16 +309,17 @@ bool llm_fail_status(const struct llm *l, int status, struct str headers, struct
     utf8_scrub(&clean, body);
     autojson doc = json_parse(str_trim(buf_str(&clean)), NULL, NULL);
     const struct json_value *root = json_root(doc);
-    buf_addf(&text, "status %d", status);
+    const char *code = code_of(status, buf_str(&lower));
+    bool keyless = l->api_key.n == 0 && strcmp(code, "LLMAuthenticationError") == 0;
+    buf_addf(&text, "status %d%s", status, keyless ? " (set api_key: there is none)" : "");
     message_add(&message, root);
     struct str shown = message.n > 0 ? buf_str(&message) : str_trim(body);
     if (str_starts(shown, STR("<")))
         shown = STR("the answer is a web page");
     if (status >= 300 && status < 400)
-        buf_addf(&text, ": the server redirects to %.*s", STR_ARG(outward_header(headers, STR("Location"))));
+        redirect_add(&text, outward_header(headers, STR("Location")));
     else if (shown.n > 0)
         buf_addf(&text, ": %.*s", STR_ARG(shown));
-    const char *code = code_of(status, buf_str(&lower));
     fail_with(l, code, status == 408 ? ERR_TIMEOUT : ERR_UPSTREAM, buf_str(&text), failure, e);
     const struct json_value *error = json_get(root, "error");
     failure->refused = refused_params(status, buf_str(&lower), error ? error : root);

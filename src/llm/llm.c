@@ -14,6 +14,12 @@ static bool is_number(const struct json_value *v)
     return json_type(v) == JSON_INT || json_type(v) == JSON_FLOAT;
 }
 
+/* Clamped before it becomes an integer: of a number that does not fit, C makes anything. */
+static int64_t integer_between(double v, int64_t low, int64_t high)
+{
+    return v > (double)low ? v < (double)high ? (int64_t)v : high : low;
+}
+
 static void numbers_read(struct llm *l, const struct json_value *config)
 {
     const struct json_value *v = json_get(config, "temperature");
@@ -24,7 +30,7 @@ static void numbers_read(struct llm *l, const struct json_value *config)
     l->top_p = json_float(v, 1);
     v = json_get(config, "top_k");
     l->has_top_k = is_number(v);
-    l->top_k = json_int(v, (int64_t)json_float(v, 0));
+    l->top_k = integer_between(json_float(v, 0), LLM_TOP_K_MIN, LLM_TOP_K_MAX);
     v = json_get(config, "seed");
     l->has_seed = json_type(v) == JSON_INT;
     l->seed = json_int(v, 0);
@@ -94,23 +100,51 @@ static struct str endpoint_url(struct arena *arena, struct str base, const char 
     return arena_printf(arena, "%.*s%s%s%.*s", STR_ARG(base), version, path, STR_ARG(query));
 }
 
+/* Scheme, host and port, as they are written and without the port that goes without saying. Whatever else stands before
+ * the path (a user, a stray character) stays part of it, so that it equals no honest one. */
+static struct str url_origin(struct str url)
+{
+    static const struct {
+        struct str scheme, port;
+    } usual[] = {{STR_INIT("http://"), STR_INIT(":80")}, {STR_INIT("https://"), STR_INIT(":443")}};
+    ssize_t scheme = str_find(url, STR("://"));
+    size_t end = scheme < 0 ? url.n : (size_t)scheme + 3;
+    while (end < url.n && str_find_char(STR("/?#"), url.p[end]) < 0)
+        end++;
+    struct str origin = str_sub(url, 0, end);
+    for (size_t i = 0; i < ARRAY_LEN(usual); i++)
+        if (str_starts_nocase(origin, usual[i].scheme) && str_ends(origin, usual[i].port))
+            origin.n -= usual[i].port.n;
+    return origin;
+}
+
+/* The operator's key is for the operator's address and the service's own. A client may name any other; there goes the
+ * client's key, or none. */
+static bool key_is_for(const struct llm_provider *p, struct str base, struct str env_base)
+{
+    struct str origin = url_origin(base);
+    return str_eq_nocase(origin, url_origin(str_from(p->base))) ||
+           (env_base.n > 0 && str_eq_nocase(origin, url_origin(env_base)));
+}
+
 /* What is wrong here is an error of the run and not of creating the conversation: `unusable`. */
 static void address_read(struct llm *l, const struct json_value *config, const char *(*env)(const char *))
 {
     const struct llm_provider *p = l->provider;
+    l->api_key = str_trim(json_get_str(config, "api_key"));
+    if (!p->dialect)
+        return;
     struct str base = str_trim(json_get_str(config, "base_url"));
     if (base.n == 0 && str_starts(str_from(p->prefix), STR("ollama")))
         base = str_trim(json_get_str(config, "ollama_base_url"));
+    struct str env_base = str_trim(env_first(l, env, p->env_base));
     if (base.n == 0)
-        base = env_first(l, env, p->env_base);
+        base = env_base;
     bool own = base.n == 0; /* the service's own address */
     if (own)
         base = str_from(p->base);
-    l->api_key = str_trim(json_get_str(config, "api_key"));
-    if (l->api_key.n == 0)
+    if (l->api_key.n == 0 && key_is_for(p, base, env_base))
         l->api_key = env_first(l, env, p->env_key);
-    if (!p->dialect)
-        return;
     l->url = endpoint_url(l->arena, base, p->dialect->path);
     if (own && l->api_key.n == 0 && !p->keyless) {
         err_set(&l->unusable, ERR_INVALID, "there is no API key for the model %.*s: set api_key or %s",
@@ -201,11 +235,6 @@ bool llm_streams(const struct llm *l)
 int64_t llm_max_message_chars(const struct llm *l)
 {
     return l->max_message_chars;
-}
-
-bool llm_native_tools(const struct llm *l)
-{
-    return l->native_tools;
 }
 
 bool llm_vision(const struct llm *l)

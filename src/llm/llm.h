@@ -71,7 +71,6 @@ struct str llm_model(const struct llm *l);    /* as configured */
 struct str llm_usage_id(const struct llm *l); /* "default" */
 bool llm_streams(const struct llm *l);
 int64_t llm_max_message_chars(const struct llm *l);
-bool llm_native_tools(const struct llm *l);
 bool llm_vision(const struct llm *l);
 
 /* What llm calls go out by. One per server; borrowed by every call. */

@@ -2,7 +2,7 @@
 
 /* Services by the prefix of `model`. The first row is where a model without a known prefix goes. Those that offer an
  * address in the shape of OpenAI's chat completions are reached by that one. */
-const struct llm_provider llm_providers[] = {
+static const struct llm_provider llm_providers[] = {
     {.prefix = "openai",
      .dialect = &llm_openai_chat,
      .base = "https://api.openai.com/v1",
@@ -83,19 +83,18 @@ const struct llm_provider llm_providers[] = {
      .env_base = {"OLLAMA_API_BASE"},
      .keyless = true},
 };
-const size_t llm_provider_count = ARRAY_LEN(llm_providers);
 
 const struct llm_provider *llm_provider_find(struct str model, struct str *wire)
 {
     *wire = model;
     ssize_t slash = str_find_char(model, '/');
     if (slash > 0)
-        for (size_t i = 0; i < llm_provider_count; i++)
+        for (size_t i = 0; i < ARRAY_LEN(llm_providers); i++)
             if (str_is(str_sub(model, 0, (size_t)slash), llm_providers[i].prefix)) {
                 *wire = str_sub(model, (size_t)slash + 1, model.n);
                 return &llm_providers[i];
             }
-    for (size_t i = 0; i < llm_provider_count; i++) {
+    for (size_t i = 0; i < ARRAY_LEN(llm_providers); i++) {
         struct str rest = str_from(llm_providers[i].bare), start;
         while (str_split(&rest, ' ', &start))
             if (str_starts(model, start))

@@ -18,6 +18,8 @@
 #define LLM_ATTEMPTS_MAX 20
 #define LLM_STREAM_PATIENCE 4 /* a stream may take so many timeouts in all, one of them without a byte */
 #define LLM_REDIRECTS_MAX 3
+#define LLM_TOP_K_MIN (-1)       /* how some servers write "no limit" */
+#define LLM_TOP_K_MAX 1000000    /* more than any vocabulary has */
 #define LLM_ERROR_BODY_MAX 65536 /* bytes kept of an answer that is an error */
 
 /* Optional parts of a request that some servers refuse; see `refused`. */
@@ -91,9 +93,16 @@ void llm_http_deinit(struct llm_http *h);
 
 /* --- drafts: an answer that is being put together ------------------------------------------------ */
 
+struct llm_progress { /* of the JSON text of a call's arguments */
+    size_t depth;     /* open objects */
+    bool in_string, escaped;
+    bool complete; /* its object was closed */
+};
+
 struct llm_draft_call {
     int64_t index; /* the provider's; LLM_NO_INDEX when it gives none */
     struct buf id, name, arguments;
+    struct llm_progress progress;
     size_t arguments_bytes; /* given; past LLM_ARGUMENTS_MAX they are no longer kept */
 };
 #define LLM_NO_INDEX (-1)
@@ -142,8 +151,6 @@ struct llm_provider {
     bool keyless;     /* needs no key at its own address */
 };
 
-extern const struct llm_provider llm_providers[];
-extern const size_t llm_provider_count;
 extern const struct llm_dialect llm_openai_chat;
 
 /* `*wire` is the model's name as the provider knows it. Never NULL. */

@@ -245,13 +245,14 @@ static void on_ping_due(struct deadline *d)
 static void on_write_expired(struct deadline *d)
 {
     struct connection *c = CONTAINER_OF(d, struct connection, write_deadline);
-    uint64_t sent = output_sent(c);
-    if (sent > c->write_mark) {
+    const struct server_limits *limits = &c->server->limits;
+    uint64_t sent = output_sent(c), least = limits->write_idle_ms * limits->write_rate_min / 1000;
+    if (sent > c->write_mark && sent - c->write_mark >= least) {
         c->write_mark = sent;
         deadline_set(&c->server->write_deadlines, &c->write_deadline);
         return;
     }
-    log_debug("a client did not read its answer: connection closed");
+    log_debug("a client did not read what was sent, or too slowly: connection closed");
     connection_close(c);
 }
 
@@ -316,12 +317,14 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 /* Keeps what cannot be looked at before the current request has ended. */
 static void input_keep(struct connection *c, const char *data, size_t n)
 {
+    buf_consume(&c->in, c->in_at); /* or it would hold all that a client ever sent that keeps some waiting */
+    c->in_at = 0;
     buf_add_bytes(&c->in, data, n);
     if (!server_charge(c->server, &c->in_charged, c->in.n)) {
         connection_close(c);
         return;
     }
-    if (c->in.n - c->in_at >= INPUT_MAX && !c->paused) {
+    if (c->in.n >= INPUT_MAX && !c->paused) {
         c->paused = true;
         uv_read_stop((uv_stream_t *)&c->tcp);
     }

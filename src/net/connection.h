@@ -19,6 +19,7 @@
 #define DISCARD_MAX (64 * 1024) /* body of a refused request that is read to keep the connection usable */
 #define DECODE_INLINE_MAX (64 * 1024)       /* larger bodies are decoded by a worker */
 #define RECEIVED_MAX (512ull * 1024 * 1024) /* bytes of unfinished input, over all connections */
+#define ANSWER_SMALL (1024 * 1024) /* answers up to this size are sent however much waits */
 #define LINGER_MS 2000 /* how long we read what a client still sends after we closed our side */
 #define LINGER_BYTES (1024 * 1024)
 #define SOCKET_PING_MS 25000
@@ -50,7 +51,8 @@ struct output {
     VEC(struct out_item) items;
     size_t first;       /* of items: those before it are gone */
     size_t bytes;       /* unsent, with those that libuv has */
-    uint64_t submitted; /* to libuv, ever */
+    size_t charged;     /* of server.sending */
+    uint64_t submitted; /* to libuv or the kernel, ever */
     bool writing;
 };
 
@@ -137,8 +139,8 @@ struct listener {
     int port;
     struct router *router;
     struct access *access;
-    struct listener_config
-        config;      /* pointers into it are valid during server_listen only, but for routes and app */
+    /* Pointers into it are valid during server_listen only, but for routes and app. */
+    struct listener_config config;
     char *root_path; /* without a slash at the end; "" for none */
     bool closed;
 };
@@ -153,6 +155,7 @@ struct server {
     uint32_t free_slot; /* index + 1; 0: none */
     size_t connections, parked;
     size_t received; /* bytes kept of heads, bodies, pipelined requests and fragmented messages */
+    size_t sending;  /* unsent bytes of answers; sockets have their own bound, and share what they send */
     size_t handles;  /* libuv handles that are not closed yet */
     char *read_buffer;
     struct buf scratch; /* the head of the answer that is being written */

@@ -180,6 +180,17 @@ static bool list_has(struct str list, struct str token)
     return false;
 }
 
+/* What follows the authority; a path that is left out is "/". */
+static struct str target_origin_form(struct http_head *h, struct str rest)
+{
+    if (rest.n == 0 || rest.p[0] == '/')
+        return rest.n > 0 ? rest : STR("/");
+    h->decoded = xmalloc(rest.n + 1);
+    h->decoded[0] = '/';
+    memcpy(h->decoded + 1, rest.p, rest.n);
+    return str_make(h->decoded, rest.n + 1);
+}
+
 /* "/path?query", "http://host/path?query" or "*". */
 static int target_split(struct http_parser *p, struct http_head *h)
 {
@@ -194,7 +205,7 @@ static int target_split(struct http_parser *p, struct http_head *h)
             h->host = authority;
         else if (!str_eq_nocase(authority, h->host))
             return fail(p, 400, "Host and the request's target name different hosts");
-        t = end < rest.n && rest.p[end] == '/' ? str_sub(rest, end, rest.n) : STR("/");
+        t = target_origin_form(h, str_sub(rest, end, rest.n));
     } else if (str_is(t, "*")) {
         if (h->method != HTTP_OPTIONS)
             return fail(p, 400, "The target * is for OPTIONS only");
@@ -221,7 +232,7 @@ static int target_split(struct http_parser *p, struct http_head *h)
 
 struct counts {
     unsigned host, length, transfer, origin, key, content_type, expect;
-    struct str transfer_value, expect_value, upgrade, connection_upgrade;
+    struct str transfer_value, expect_value, upgrade;
 };
 
 /* Picks out the headers that the server itself looks at. */

@@ -32,7 +32,7 @@ struct http_head {
     struct str host; /* Host header (or the authority of an absolute target); STR_NONE in HTTP/1.0 without */
     struct str origin, key, content_type;
     struct buf body;
-    char *decoded; /* memory of path */
+    char *decoded; /* memory of path, or of a target whose path had to be put in */
 };
 
 enum http_event {

@@ -30,10 +30,19 @@ static size_t item_left(const struct out_item *item)
     return item->n + item->head_n - item->head_at;
 }
 
+/* After each change of `out.bytes`. */
+static void output_charge(struct connection *c)
+{
+    size_t now = c->phase == PHASE_SOCKET ? 0 : c->out.bytes;
+    c->server->sending += now - c->out.charged;
+    c->out.charged = now;
+}
+
 void output_add(struct connection *c, struct out_item item)
 {
     vec_push(&c->out.items, item);
     c->out.bytes += item_left(&item);
+    output_charge(c);
 }
 
 void output_discard(struct connection *c)
@@ -43,12 +52,14 @@ void output_discard(struct connection *c)
     vec_deinit(&c->out.items);
     c->out.first = 0;
     c->out.bytes = 0;
+    output_charge(c);
 }
 
 /* Forgets what has been sent of the first items. */
 static void output_advance(struct output *out, size_t n)
 {
     out->bytes -= n;
+    out->submitted += n;
     while (out->first < out->items.n) {
         struct out_item *item = &out->items.at[out->first];
         size_t head = (size_t)(item->head_n - item->head_at), take = n < head ? n : head;
@@ -97,6 +108,7 @@ static void on_written(uv_write_t *req, int status)
         return;
     }
     c->out.bytes -= bytes;
+    output_charge(c);
     output_flush(c);
 }
 
@@ -163,6 +175,7 @@ void output_flush(struct connection *c)
             return;
         }
         output_advance(out, rc < 0 ? 0 : (size_t)rc);
+        output_charge(c);
         if (rc < 0 || (size_t)rc < whole)
             output_submit(c);
     }

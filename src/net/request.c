@@ -66,11 +66,6 @@ struct arena *request_arena(struct request *r)
     return r->arena;
 }
 
-const struct route *request_route(const struct request *r)
-{
-    return r->route;
-}
-
 enum http_method request_method(const struct request *r)
 {
     return r->method;
@@ -92,11 +87,6 @@ struct str request_query(const struct request *r, const char *name)
     return url_query_get(r->head.query, str_from(name), arena_of(r));
 }
 
-size_t request_query_all(const struct request *r, const char *name, struct str *out, size_t max)
-{
-    return url_query_all(r->head.query, str_from(name), arena_of(r), out, max);
-}
-
 struct str request_header(const struct request *r, const char *name)
 {
     return http_head_get(&r->head, str_from(name));
@@ -116,11 +106,6 @@ bool request_https(const struct request *r)
 {
     struct str forwarded = request_header(r, "X-Forwarded-Proto"), first;
     return str_split(&forwarded, ',', &first) && str_eq_nocase(str_trim(first), STR("https"));
-}
-
-const struct listener *request_listener(const struct request *r)
-{
-    return r->listener;
 }
 
 bool request_key_valid(const struct request *r, struct str key)

@@ -76,9 +76,21 @@ void response_log(const struct request *r)
 
 /* ---- writing ---- */
 
+static struct str answer_body(const struct request *r)
+{
+    return r->shared ? bytes_str(r->shared) : buf_str(&r->body);
+}
+
+/* Slow clients hold so much already that another long answer might be the one too many. */
+static bool too_much(const struct connection *c, const struct request *r)
+{
+    size_t n = answer_body(r).n;
+    return n > ANSWER_SMALL && c->server->sending + n > c->server->limits.sending_max;
+}
+
 static void response_send(struct connection *c, struct request *r)
 {
-    struct str body = r->shared ? bytes_str(r->shared) : buf_str(&r->body);
+    struct str body = answer_body(r);
     c->close_after = c->close_after || !r->head.keep_alive || c->server->draining;
     response_head_write(c, r, (int64_t)body.n, false);
     response_log(r);
@@ -125,10 +137,15 @@ static void response_run(struct request *r)
         stream_begin(c, r);
         return;
     }
-    if (c)
-        response_send(c, r);
-    else
+    if (!c) {
         request_free(r);
+    } else if (too_much(c, r)) {
+        bytes_unref(steal(r->shared));
+        buf_clear(&r->headers);
+        request_reply_detail(r, 503, "Too many long answers are being sent");
+    } else {
+        response_send(c, r);
+    }
 }
 
 static void response_message(struct loop_message *m)

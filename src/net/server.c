@@ -13,11 +13,13 @@ const struct server_limits server_limits_default = {
     .body_rate_min = 1024,
     .keep_alive_ms = 75 * 1000,
     .write_idle_ms = 60 * 1000,
+    .write_rate_min = 1024,
     .head_max = 64 * 1024,
     .headers_max = 100,
     .body_max = 16 * 1024 * 1024,
     .connections_max = 20000,
     .parked_max = 10000,
+    .sending_max = 512 * 1024 * 1024,
     .socket_message_max = 1024 * 1024,
     .socket_buffer_max = 2 * 1024 * 1024,
 };
@@ -33,11 +35,13 @@ static void limits_complete(struct server_limits *l)
     COMPLETE(body_rate_min);
     COMPLETE(keep_alive_ms);
     COMPLETE(write_idle_ms);
+    COMPLETE(write_rate_min);
     COMPLETE(head_max);
     COMPLETE(headers_max);
     COMPLETE(body_max);
     COMPLETE(connections_max);
     COMPLETE(parked_max);
+    COMPLETE(sending_max);
     COMPLETE(socket_message_max);
     COMPLETE(socket_buffer_max);
 #undef COMPLETE

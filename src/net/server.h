@@ -28,12 +28,14 @@ struct server_limits {
     uint64_t body_idle_ms;     /* 30 s without a byte of the body */
     uint64_t body_rate_min;    /* bytes per second over the whole body after the first 30 s; 1 KiB/s */
     uint64_t keep_alive_ms;    /* 75 s between requests */
-    uint64_t write_idle_ms;    /* 60 s without progress while sending an answer */
+    uint64_t write_idle_ms;    /* 60 s in which less than write_rate_min of an answer was taken */
+    uint64_t write_rate_min;   /* bytes per second over such a time; 1 KiB/s */
     size_t head_max;           /* 64 KiB */
     size_t headers_max;        /* 100 */
     size_t body_max;           /* 16 MiB unless the route says otherwise */
     size_t connections_max;    /* 20,000; further ones are closed at accept */
     size_t parked_max;         /* 10,000 requests being handled; past that 503 with Retry-After */
+    size_t sending_max;        /* 512 MiB of answers waiting for slow clients; past it 503 instead of long ones */
     size_t socket_message_max; /* 1 MiB from a client; larger: close 1009 */
     size_t socket_buffer_max;  /* 2 MiB waiting to be sent on one socket; socket_send refuses past it */
 };
@@ -102,8 +104,8 @@ struct listener_config {
     const struct str *origins;
     size_t origin_count;
     struct str origin_regex; /* PCRE2, whole match, or STR_NONE */
-    const struct str
-        *hosts; /* Host names accepted when no key is configured, besides loopback and the bound one */
+    /* Host names accepted when no key is configured, besides loopback and the bound one. */
+    const struct str *hosts;
     size_t host_count;
     struct str root_path; /* path of web_url, stripped from targets that have it; or STR_NONE */
     /* For targets that match no route: true if it took the request (static files, docs). May be NULL. */
@@ -119,26 +121,22 @@ int listener_port(const struct listener *l);
 void *request_app(const struct request *r);
 struct server *request_server(const struct request *r);
 struct arena *request_arena(struct request *r);
-const struct route *request_route(const struct request *r);
 enum http_method request_method(const struct request *r);
 struct str request_path(const struct request *r); /* decoded, without root_path and query */
 struct str request_query(const struct request *r, const char *name); /* decoded first value or STR_NONE */
-size_t request_query_all(const struct request *r, const char *name, struct str *out,
-                         size_t max);                                 /* repeated values */
 struct str request_header(const struct request *r, const char *name); /* case-insensitive; STR_NONE */
 struct str request_body(const struct request *r);
 const struct json_value *request_json(const struct request *r); /* the parsed body or NULL */
 bool request_https(const struct request *r);                    /* X-Forwarded-Proto */
-const struct listener *request_listener(const struct request *r);
-bool request_key_valid(const struct request *r,
-                       struct str key); /* constant time over all keys; true if none is set */
+/* Constant time over all keys; true if none is set. */
+bool request_key_valid(const struct request *r, struct str key);
 size_t request_key_count(const struct request *r);
 
 void request_set_header(struct request *r, struct str name, struct str value); /* of the answer */
 /* Each of these ends the request. The body is moved in. */
 void request_reply(struct request *r, int status, const char *content_type, struct buf *body);
-void request_reply_bytes(struct request *r, int status, const char *content_type,
-                         struct bytes *body); /* takes one ref */
+/* Takes one reference of `body`. */
+void request_reply_bytes(struct request *r, int status, const char *content_type, struct bytes *body);
 void request_reply_json(struct request *r, int status, struct buf *body);
 void request_reply_empty(struct request *r, int status);
 void request_reply_detail(struct request *r, int status, const char *detail);         /* {"detail":"…"} */
@@ -157,15 +155,15 @@ uint64_t request_stream(struct request *r, int status, const char *content_type,
                         int64_t length /* -1: chunked */, void (*on_room)(void *arg),
                         void (*on_closed)(void *arg), void *arg);
 void server_stream_write(struct server *s, uint64_t stream, struct bytes *data); /* takes one ref */
-void server_stream_end(struct server *s, uint64_t stream,
-                       bool whole); /* false: aborted, the connection is cut */
+/* Not `whole`: aborted, the connection is cut. */
+void server_stream_end(struct server *s, uint64_t stream, bool whole);
 
 /* ---- sockets: loop thread only ---- */
 
 /* Names a socket: slot and generation; 0 is none. Every call with a dead one is harmless. */
 struct socket_callbacks {
-    void (*on_text)(void *arg, uint64_t socket,
-                    struct str message);          /* whole, valid UTF-8; binary counts as text */
+    /* Whole, valid UTF-8; binary counts as text. */
+    void (*on_text)(void *arg, uint64_t socket, struct str message);
     void (*on_room)(void *arg, uint64_t socket);  /* the send queue is empty again */
     void (*on_close)(void *arg, uint64_t socket); /* exactly once, whoever closed */
 };

@@ -80,23 +80,11 @@ static bool name_is(struct str raw, struct str name)
     return str_eq(str_make(decoded, url_decode(decoded, raw, true, NULL)), name);
 }
 
-size_t url_query_all(struct str query, struct str name, struct arena *arena, struct str *out, size_t max)
-{
-    size_t n = 0;
-    struct str key, value;
-    while (pair_next(&query, &key, &value)) {
-        if (!name_is(key, name))
-            continue;
-        if (n < max)
-            out[n] = decode_into(arena, value);
-        n++;
-    }
-    return n;
-}
-
 struct str url_query_get(struct str query, struct str name, struct arena *arena)
 {
-    struct str value = STR_NONE;
-    url_query_all(query, name, arena, &value, 1);
-    return value;
+    struct str key, value;
+    while (pair_next(&query, &key, &value))
+        if (name_is(key, name))
+            return decode_into(arena, value);
+    return STR_NONE;
 }

@@ -17,5 +17,3 @@ size_t url_decode(char *out, struct str in, bool plus, bool *broken);
 bool url_query_parse(struct str query, struct arena *arena, struct url_pair **pairs, size_t *count);
 /* First value of `name`, decoded into the arena; STR_NONE when absent. */
 struct str url_query_get(struct str query, struct str name, struct arena *arena);
-/* Writes at most `max` values of `name`; returns how many there are. */
-size_t url_query_all(struct str query, struct str name, struct arena *arena, struct str *out, size_t max);

@@ -10,7 +10,6 @@
 enum ws_opcode { WS_CONTINUATION = 0, WS_TEXT = 1, WS_BINARY = 2, WS_CLOSE = 8, WS_PING = 9, WS_PONG = 10 };
 
 /* Close codes that we send ourselves. */
-#define WS_CODE_NORMAL 1000
 #define WS_CODE_AWAY 1001
 #define WS_CODE_PROTOCOL 1002
 #define WS_CODE_INVALID 1007 /* text that is not UTF-8 */

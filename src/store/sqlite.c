@@ -391,12 +391,28 @@ static bool file_exists(const char *path)
     return stat(path, &info) == 0 && info.st_size > 0;
 }
 
+/* A log without its database would be played into the new one, which it does not fit. */
+static bool file_alone(const char *path, struct err **e)
+{
+    static const char *const logs[] = {"-wal", "-journal"};
+    for (size_t i = 0; i < ARRAY_LEN(logs); i++) {
+        autobuf log = {0};
+        buf_addf(&log, "%s%s", path, logs[i]);
+        if (file_exists(log.p))
+            return err_set(
+                e, ERR_INVALID,
+                "%s belongs to a database that is gone; put that back, or move the log away to start over",
+                log.p);
+    }
+    return true;
+}
+
 static bool sqlite_open_file(struct sqlite_store *s, struct err **e)
 {
     if (!wal_vfs_register())
         return err_set(e, ERR_INTERNAL, "SQLite lacks the file layer that the store needs");
     if (!file_exists(s->path)) {
-        if (!schema_make(s->path, s->vfs, e))
+        if (!file_alone(s->path, e) || !schema_make(s->path, s->vfs, e))
             return false;
         directories_sync(s->dir_fd, s->dir_made);
     }

@@ -16,10 +16,8 @@ static enum err_kind fail_kind(int code)
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
     case SQLITE_READONLY:
-    case SQLITE_CORRUPT:
     case SQLITE_PERM:
     case SQLITE_PROTOCOL: return ERR_IO;
-    case SQLITE_NOTADB: return ERR_INVALID;
     case SQLITE_BUSY:
     case SQLITE_LOCKED: return ERR_BUSY;
     case SQLITE_TOOBIG: return ERR_TOO_LARGE;
@@ -28,10 +26,29 @@ static enum err_kind fail_kind(int code)
     }
 }
 
+static const char *db_path(const struct db *d)
+{
+    const char *path = d->handle ? sqlite3_db_filename(d->handle, "main") : NULL;
+    return path && *path ? path : "the database";
+}
+
+bool db_damaged(struct db *d, const char *what, struct err **e)
+{
+    return err_set(
+        e, ERR_IO,
+        "%s is damaged (%s): put a backup in its place, or move it and its -wal away to start over",
+        db_path(d), what);
+}
+
 bool db_fail(struct db *d, const char *what, struct err **e)
 {
     int code = d->handle ? sqlite3_extended_errcode(d->handle) : SQLITE_NOMEM;
     const char *text = d->handle ? sqlite3_errmsg(d->handle) : "out of memory";
+    if ((code & 0xff) == SQLITE_CORRUPT)
+        return db_damaged(d, text, e);
+    if ((code & 0xff) == SQLITE_NOTADB)
+        return err_set(e, ERR_INVALID, "%s is not a database: move it away, or name another data directory",
+                       db_path(d));
     return err_set(e, fail_kind(code), "database: %s: %s (%d)", what, text, code);
 }
 
@@ -182,6 +199,13 @@ bool db_get_i64(struct db *d, struct err **e, int64_t *value, bool *found, enum 
     if (step == DB_ROW)
         sqlite3_reset(stmt);
     return step != DB_FAILED;
+}
+
+bool db_column_u32(struct db *d, sqlite3_stmt *stmt, int column, uint32_t *value, struct err **e)
+{
+    int64_t stored = sqlite3_column_int64(stmt, column);
+    *value = (uint32_t)stored;
+    return stored == *value || db_damaged(d, sqlite3_column_name(stmt, column), e);
 }
 
 struct str db_column_str(sqlite3_stmt *stmt, int column)

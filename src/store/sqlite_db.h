@@ -26,6 +26,8 @@ bool db_exec(struct db *d, const char *sql, struct err **e);
 bool db_pragma_get(struct db *d, const char *sql, int64_t *value, struct err **e);
 /* Sets `e` from the connection's last failure: trouble with the disk is ERR_IO. Returns false. */
 bool db_fail(struct db *d, const char *what, struct err **e);
+/* ERR_IO that names the file, and what of it cannot be right. Returns false. */
+bool db_damaged(struct db *d, const char *what, struct err **e);
 
 /* Binds by letters: i int64_t, f double, s struct str (text; STR_NONE is null), b struct str (blob), u const struct
  * uuid *. Borrowed until the statement is reset. NULL on failure. */
@@ -40,7 +42,8 @@ bool db_run(struct db *d, struct err **e, enum stmt which, const char *types, ..
 bool db_get_i64(struct db *d, struct err **e, int64_t *value, bool *found, enum stmt which, const char *types,
                 ...);
 
-/* Columns; texts are borrowed until the next step. */
+/* Columns; texts are borrowed until the next step. Numbers come from a file and are believed only if they fit. */
+bool db_column_u32(struct db *d, sqlite3_stmt *stmt, int column, uint32_t *value, struct err **e);
 struct str db_column_str(sqlite3_stmt *stmt, int column);
 struct uuid db_column_uuid(sqlite3_stmt *stmt, int column);
 

@@ -80,11 +80,18 @@ bool events_read_branch(struct store *s, int64_t number, uint32_t branch, uint32
 
 /* ---- which events a filter means ---- */
 
+/* What one slice looks at. Between two of them the reader is given back: a checkpoint that waits for all readers waits
+ * for a slice, however long the log is. */
+#define SLICE_EVENTS (16 * BLOCK_EVENTS)
+#define SLICE_TEXTS 1000
+#define SLICE_TEXT_BYTES (1024 * 1024)
+
 struct match {
-    struct db *db;
+    struct db *db; /* of the slice */
     int64_t number;
     const struct store_filter *filter;
-    uint32_t from, to; /* candidates [from, to) */
+    bool begun;
+    uint32_t from, to; /* candidates [from, to) that were not looked at yet */
     size_t want;       /* stop at so many */
     bool keep;         /* the numbers, not only how many */
     int64_t count;
@@ -124,16 +131,35 @@ static void match_add(struct match *m, uint32_t seq)
         vec_push(&m->seqs, seq);
 }
 
+static bool match_goes_on(const struct match *m)
+{
+    return m->from < m->to && (size_t)m->count < m->want;
+}
+
+static uint32_t match_next(struct match *m)
+{
+    return m->filter->descending ? --m->to : m->from++;
+}
+
 static bool match_by_block(struct match *m, struct err **e)
 {
-    for (uint32_t i = 0, n = m->to - m->from; i < n && (size_t)m->count < m->want; i++) {
-        uint32_t seq = m->filter->descending ? m->to - 1 - i : m->from + i;
+    for (int i = 0; i < SLICE_EVENTS && match_goes_on(m); i++) {
+        uint32_t seq = match_next(m);
         if (!match_block(m, seq, e))
             return false;
         if (match_fits(m, seq))
             match_add(m, seq);
     }
     return true;
+}
+
+/* Everything up to `seq` has been looked at. */
+static void match_skip(struct match *m, uint32_t seq)
+{
+    if (m->filter->descending)
+        m->to = seq;
+    else
+        m->from = seq + 1;
 }
 
 static bool match_by_text(struct match *m, struct err **e)
@@ -145,16 +171,23 @@ static bool match_by_text(struct match *m, struct err **e)
     autostmt stmt = db_query(m->db, e, f->descending ? STMT_SEARCH_DESC : STMT_SEARCH_ASC, "ii",
                              event_key(m->number, m->from), event_key(m->number, m->to));
     enum db_step step = stmt ? DB_ROW : DB_FAILED;
-    while (step == DB_ROW && (size_t)m->count < m->want && (step = db_step(m->db, stmt, e)) == DB_ROW) {
+    size_t bytes = 0;
+    for (int i = 0; i < SLICE_TEXTS && bytes < SLICE_TEXT_BYTES && match_goes_on(m); i++) {
+        if ((step = db_step(m->db, stmt, e)) != DB_ROW)
+            break;
         struct str text = db_column_str(stmt, 1);
+        uint32_t seq = (uint32_t)sqlite3_column_int64(stmt, 0);
+        match_skip(m, seq);
+        bytes += text.n;
         if (needle.n > 0 && !memmem(text.p, text.n, needle.p, needle.n))
             continue;
-        uint32_t seq = (uint32_t)sqlite3_column_int64(stmt, 0);
         if (by_block && !match_block(m, seq, e))
             return false;
         if (!by_block || match_fits(m, seq))
             match_add(m, seq);
     }
+    if (step == DB_END)
+        m->from = m->to;
     return step != DB_FAILED;
 }
 
@@ -163,18 +196,29 @@ static bool filter_is_open(const struct store_filter *f)
     return f->kind < 0 && f->source < 0 && f->since_us == INT64_MIN && f->until_us == INT64_MAX && !f->body.p;
 }
 
+static bool next_seq_get(struct db *d, int64_t number, uint32_t *next_seq, bool *found, struct err **e)
+{
+    autostmt stmt = db_query(d, e, STMT_NEXT_SEQ, "i", number);
+    enum db_step step = stmt ? db_step(d, stmt, e) : DB_FAILED;
+    *found = step == DB_ROW;
+    return *found ? db_column_u32(d, stmt, 0, next_seq, e) : step == DB_END;
+}
+
 /* The candidates' range. */
 static bool match_range(struct match *m, struct err **e)
 {
     const struct store_filter *f = m->filter;
-    int64_t next_seq;
+    uint32_t next_seq;
     bool found;
-    if (!db_get_i64(m->db, e, &next_seq, &found, STMT_NEXT_SEQ, "i", m->number))
+    if (!next_seq_get(m->db, m->number, &next_seq, &found, e))
         return false;
     if (!found)
         return err_set(e, ERR_NOT_FOUND, "no such conversation");
+    if (m->begun) /* it is still there; what came since is not looked for */
+        return true;
+    m->begun = true;
     m->from = 0;
-    m->to = (uint32_t)next_seq;
+    m->to = next_seq;
     if (f->from_seq < 0)
         return true;
     if (f->descending)
@@ -184,27 +228,43 @@ static bool match_range(struct match *m, struct err **e)
     return true;
 }
 
-static bool match_run(struct match *m, struct err **e)
+static bool match_slice(struct match *m, struct err **e)
 {
     const struct store_filter *f = m->filter;
     if (f->body.p)
         return match_by_text(m, e);
     if (!filter_is_open(f))
         return match_by_block(m, e);
-    uint32_t n = m->to - m->from;
-    if (!m->keep) {
-        m->count = n;
-        return true;
+    if (!m->keep) { /* seq is dense */
+        m->count = m->to - m->from;
+        m->from = m->to;
     }
-    for (uint32_t i = 0; i < n && (size_t)m->count < m->want; i++) /* seq is dense */
-        match_add(m, f->descending ? m->to - 1 - i : m->from + i);
+    while (match_goes_on(m))
+        match_add(m, match_next(m));
+    return true;
+}
+
+static bool match_run(struct sqlite_store *s, struct match *m, struct err **e)
+{
+    do {
+        autoreader r = reader_take(s, e);
+        if (!r)
+            return false;
+        m->db = &r->db;
+        if (!match_range(m, e) || !match_slice(m, e))
+            return false;
+    } while (match_goes_on(m));
     return true;
 }
 
 /* Fetches the matches in runs of neighbours. `*taken` of them fit into the page. */
-static bool match_fetch(struct match *m, struct page *page, size_t *taken, struct err **e)
+static bool match_fetch(struct sqlite_store *s, struct match *m, struct page *page, size_t *taken,
+                        struct err **e)
 {
     bool down = m->filter->descending;
+    autoreader r = reader_take(s, e);
+    if (!r)
+        return false;
     size_t n = m->seqs.n < page->max ? m->seqs.n : page->max;
     for (size_t i = 0, run; i < n; i += run) {
         const uint32_t *at = m->seqs.at + i;
@@ -212,8 +272,8 @@ static bool match_fetch(struct match *m, struct page *page, size_t *taken, struc
             if (at[run] != (down ? at[0] - (uint32_t)run : at[0] + (uint32_t)run))
                 break;
         uint32_t low = down ? at[run - 1] : at[0];
-        if (!page_fill(page, m->db,
-                       db_query(m->db, e, down ? STMT_EVENT_PAGE_DESC : STMT_EVENT_PAGE, "iii",
+        if (!page_fill(page, &r->db,
+                       db_query(&r->db, e, down ? STMT_EVENT_PAGE_DESC : STMT_EVENT_PAGE, "iii",
                                 event_key(m->number, low), event_key(m->number, low + (int64_t)run),
                                 m->number),
                        e))
@@ -229,17 +289,10 @@ bool events_search(struct store *s, int64_t number, const struct store_filter *f
                    struct store_item **items, size_t *n, int64_t *next_seq, struct err **e)
 {
     struct page page = {.arena = arena, .max = filter->limit, .bytes_max = filter->bytes_max};
-    autoreader r = reader_take(sqlite_of(s), e);
-    if (!r)
-        return false;
-    struct match m = {.db = &r->db,
-                      .number = number,
-                      .filter = filter,
-                      .want = filter->limit + 1,
-                      .keep = true,
-                      .block_first = -1};
+    struct match m = {
+        .number = number, .filter = filter, .want = filter->limit + 1, .keep = true, .block_first = -1};
     size_t taken = 0;
-    bool ok = match_range(&m, e) && match_run(&m, e) && match_fetch(&m, &page, &taken, e);
+    bool ok = match_run(sqlite_of(s), &m, e) && match_fetch(sqlite_of(s), &m, &page, &taken, e);
     *next_seq = ok && taken < m.seqs.n ? (int64_t)m.seqs.at[taken] : -1;
     vec_deinit(&m.seqs);
     return page_take(&page, ok, items, n);
@@ -248,11 +301,8 @@ bool events_search(struct store *s, int64_t number, const struct store_filter *f
 bool events_count(struct store *s, int64_t number, const struct store_filter *filter, int64_t *count,
                   struct err **e)
 {
-    autoreader r = reader_take(sqlite_of(s), e);
-    if (!r)
-        return false;
-    struct match m = {.db = &r->db, .number = number, .filter = filter, .want = SIZE_MAX, .block_first = -1};
-    bool ok = match_range(&m, e) && match_run(&m, e);
+    struct match m = {.number = number, .filter = filter, .want = SIZE_MAX, .block_first = -1};
+    bool ok = match_run(sqlite_of(s), &m, e);
     *count = m.count;
     return ok;
 }
@@ -295,13 +345,12 @@ static bool find_seq(struct db *d, int64_t number, uint32_t next_seq, const stru
 bool events_find(struct store *s, int64_t number, const struct uuid *id, bool whole, struct arena *arena,
                  struct store_item *item, struct err **e)
 {
-    int64_t next_seq = 0;
     bool row = false, found = false;
-    uint32_t seq = 0;
+    uint32_t next_seq = 0, seq = 0;
     autoreader r = reader_take(sqlite_of(s), e);
-    if (!r || !db_get_i64(&r->db, e, &next_seq, &row, STMT_NEXT_SEQ, "i", number))
+    if (!r || !next_seq_get(&r->db, number, &next_seq, &row, e))
         return false;
-    if (row && !find_seq(&r->db, number, (uint32_t)next_seq, id, &seq, &found, e))
+    if (row && !find_seq(&r->db, number, next_seq, id, &seq, &found, e))
         return false;
     if (!found)
         return err_set(e, ERR_NOT_FOUND, "no such event");

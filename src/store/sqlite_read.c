@@ -81,7 +81,8 @@ static void *keep_array(struct arena *arena, const void *p, size_t bytes)
 
 /* ---- rows ---- */
 
-static void row_from(sqlite3_stmt *stmt, struct arena *arena, struct store_row *row)
+static bool row_from(struct db *d, sqlite3_stmt *stmt, struct arena *arena, struct store_row *row,
+                     struct err **e)
 {
     *row = (struct store_row){
         .number = sqlite3_column_int64(stmt, 0),
@@ -90,13 +91,12 @@ static void row_from(sqlite3_stmt *stmt, struct arena *arena, struct store_row *
         .status = sqlite3_column_int(stmt, 3),
         .created_us = sqlite3_column_int64(stmt, 4),
         .updated_us = sqlite3_column_int64(stmt, 5),
-        .next_seq = (uint32_t)sqlite3_column_int64(stmt, 6),
         .leaf_seq = sqlite3_column_int64(stmt, 7),
-        .branch = (uint32_t)sqlite3_column_int64(stmt, 8),
         .title = keep_str(arena, stmt, 9),
         .state = keep_str(arena, stmt, 10),
         .config = keep_str(arena, stmt, 11),
     };
+    return db_column_u32(d, stmt, 6, &row->next_seq, e) && db_column_u32(d, stmt, 8, &row->branch, e);
 }
 
 bool read_get(struct store *s, const struct uuid *id, struct arena *arena, struct store_row *row,
@@ -105,11 +105,9 @@ bool read_get(struct store *s, const struct uuid *id, struct arena *arena, struc
     autoreader r = reader_take(sqlite_of(s), e);
     autostmt stmt = r ? db_query(&r->db, e, STMT_ROW_GET, "u", id) : NULL;
     enum db_step step = stmt ? db_step(&r->db, stmt, e) : DB_FAILED;
-    if (step == DB_ROW)
-        row_from(stmt, arena, row);
-    else if (step == DB_END)
+    if (step == DB_END)
         err_set(e, ERR_NOT_FOUND, "no such conversation");
-    return step == DB_ROW;
+    return step == DB_ROW && row_from(&r->db, stmt, arena, row, e);
 }
 
 static bool list_from(struct db *d, const struct store_list *query, int64_t *value, int64_t *number,
@@ -149,7 +147,8 @@ bool read_list(struct store *s, const struct store_list *query, struct arena *ar
     *more = false;
     while (step == DB_ROW && (step = db_step(&r->db, stmt, e)) == DB_ROW) {
         if (*n < query->limit) {
-            row_from(stmt, arena, &(*rows)[(*n)++]);
+            if (!row_from(&r->db, stmt, arena, &(*rows)[(*n)++], e))
+                return false;
         } else {
             *next = db_column_uuid(stmt, 1);
             *more = true;
@@ -271,15 +270,21 @@ bool read_blob(struct store *s, int64_t number, const struct uuid *id, struct bu
     if (step != DB_ROW)
         return step == DB_END && err_set(e, ERR_NOT_FOUND, "no such blob");
     int64_t content = sqlite3_column_int64(blob, 0);
-    size_t size = (size_t)sqlite3_column_int64(blob, 1), start = out->n;
+    uint32_t size;
+    size_t start = out->n;
+    if (!db_column_u32(&r->db, blob, 1, &size, e) ||
+        (size > STORE_BLOB_MAX && !db_damaged(&r->db, "the size of a blob", e)))
+        return false;
     db_reset(blob);
     autostmt stmt = db_query(&r->db, e, STMT_CHUNK_READ, "ii", content << 16, (content + 1) << 16);
     step = stmt ? DB_ROW : DB_FAILED;
     buf_reserve(out, size);
-    while (step == DB_ROW && (step = db_step(&r->db, stmt, e)) == DB_ROW)
+    while (step == DB_ROW && out->n - start <= size && (step = db_step(&r->db, stmt, e)) == DB_ROW)
         buf_add(out, db_column_str(stmt, 0));
     if (step == DB_END && out->n - start == size)
         return true;
+    if (out->n - start > size)
+        db_damaged(&r->db, "the chunks of a blob", e);
     buf_truncate(out, start); /* deleted between the two statements, or the database failed */
     return err_set(e, ERR_NOT_FOUND, "no such blob");
 }

@@ -26,18 +26,17 @@ static bool row_load(struct db *d, int64_t number, struct row_values *v, bool *f
     autostmt stmt = db_query(d, e, STMT_HEAD_LOAD, "i", number);
     enum db_step step = stmt ? db_step(d, stmt, e) : DB_FAILED;
     *found = step == DB_ROW;
-    if (*found)
-        *v = (struct row_values){
-            .token = (uint64_t)sqlite3_column_int64(stmt, 0),
-            .last_commit = (uint64_t)sqlite3_column_int64(stmt, 1),
-            .next_seq = (uint32_t)sqlite3_column_int64(stmt, 2),
-            .leaf_seq = sqlite3_column_int64(stmt, 3),
-            .branch = (uint32_t)sqlite3_column_int64(stmt, 4),
-            .next_usage = (uint32_t)sqlite3_column_int64(stmt, 5),
-            .status = sqlite3_column_int(stmt, 6),
-            .updated_us = sqlite3_column_int64(stmt, 7),
-        };
-    return step != DB_FAILED;
+    if (!*found)
+        return step == DB_END;
+    *v = (struct row_values){
+        .token = (uint64_t)sqlite3_column_int64(stmt, 0),
+        .last_commit = (uint64_t)sqlite3_column_int64(stmt, 1),
+        .leaf_seq = sqlite3_column_int64(stmt, 3),
+        .status = sqlite3_column_int(stmt, 6),
+        .updated_us = sqlite3_column_int64(stmt, 7),
+    };
+    return db_column_u32(d, stmt, 2, &v->next_seq, e) && db_column_u32(d, stmt, 4, &v->branch, e) &&
+           db_column_u32(d, stmt, 5, &v->next_usage, e);
 }
 
 struct row *rows_cached(struct rows *r, int64_t number)

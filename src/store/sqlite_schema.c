@@ -115,7 +115,7 @@ bool schema_open(struct db *d, const char *path, struct err **e)
     int64_t application, version;
     if (!db_pragma_get(d, "PRAGMA application_id", &application, e) ||
         !db_pragma_get(d, "PRAGMA user_version", &version, e))
-        return err_prefix(e, "%s", path);
+        return false;
     if (application != APPLICATION_ID)
         return err_set(e, ERR_INVALID, "%s is not a database of handsd", path);
     if (version > SCHEMA_VERSION)

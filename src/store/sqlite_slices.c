@@ -61,10 +61,34 @@ static void work_answer(struct work *w, const struct err *e)
         task_answer(steal(w->task), e);
 }
 
+/* A copy whose caller hears that it failed must not appear after all: its record becomes that of a delete. A blob's row
+ * in the table says so already. */
+static bool work_turn(struct sqlite_store *s, struct work *w, struct err **e)
+{
+    enum work_kind kind = w->kind == WORK_BLOB ? WORK_CONTENT : WORK_DELETE;
+    if (!writer_begin(s, e) || !db_run(&s->db, e, STMT_WORK_KIND, "ii", w->id, (int64_t)kind))
+        return false;
+    w->kind = kind;
+    w->abandoned = false;
+    w->at = 0;
+    return true;
+}
+
+static bool works_turn(struct sqlite_store *s, struct err **e)
+{
+    for (struct work *w = s->works; w; w = w->next)
+        if ((w->task || w->abandoned) && w->kind == WORK_COPY && !work_turn(s, w, e))
+            return false;
+    return writer_end(s, e);
+}
+
 void slices_cancel(struct sqlite_store *s)
 {
     autoerr e = NULL;
-    err_set(&e, ERR_CANCELLED, "the store is closing");
+    if (works_turn(s, &e))
+        err_set(&e, ERR_CANCELLED, "the store is closing");
+    else
+        writer_rollback(s); /* the error says that the outcome is open */
     while (s->works) {
         struct work *w = slices_take(s);
         work_answer(w, e);
@@ -301,16 +325,8 @@ static bool step_blob_put(struct sqlite_store *s, struct work *w, bool *complete
 
 static bool work_step(struct sqlite_store *s, struct work *w, bool *complete, struct err **e)
 {
-    if (w->abandoned) {
-        /* A blob's row in the table says so already. */
-        enum work_kind kind = w->kind == WORK_BLOB ? WORK_CONTENT : WORK_DELETE;
-        if (!db_run(&s->db, e, STMT_WORK_KIND, "ii", w->id, (int64_t)kind))
-            return false;
-        w->kind = kind;
-        w->abandoned = false;
-        w->at = 0;
-        return true;
-    }
+    if (w->abandoned)
+        return work_turn(s, w, e);
     switch (w->kind) {
     case WORK_DELETE: return step_delete(s, w, complete, e);
     case WORK_COPY: return step_copy(s, w, complete, e);

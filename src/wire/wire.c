@@ -36,7 +36,8 @@ static uint32_t get_u32(const char *p)
 
 void wire_add_str(struct buf *fields, enum wire_field tag, struct str value)
 {
-    assert(value.n <= WIRE_MESSAGE_MAX);
+    /* Cut, it still is more than a message may have with the header, so that no part of it is ever sent. */
+    value = str_sub(value, 0, WIRE_MESSAGE_MAX);
     put_u16(fields, tag);
     put_u32(fields, (uint32_t)value.n);
     buf_add(fields, value);
@@ -61,16 +62,18 @@ static void add_frame(struct buf *out, enum wire_type type, unsigned flags, uint
     buf_add(out, payload);
 }
 
-void wire_add_message(struct buf *out, enum wire_type type, uint32_t call, struct str fields)
+bool wire_add_message(struct buf *out, enum wire_type type, uint32_t call, struct str fields)
 {
     bool may_split = type == WIRE_CALL || type == WIRE_RESULT;
-    assert(fields.n <= (may_split ? WIRE_MESSAGE_MAX : WIRE_PAYLOAD_MAX));
+    if (fields.n > (may_split ? WIRE_MESSAGE_MAX : WIRE_PAYLOAD_MAX))
+        return false;
     while (may_split && fields.n > WIRE_PAYLOAD_MAX) {
         add_frame(out, type, WIRE_MORE, call, str_make(fields.p, WIRE_PAYLOAD_MAX));
         fields.p += WIRE_PAYLOAD_MAX;
         fields.n -= WIRE_PAYLOAD_MAX;
     }
     add_frame(out, type, 0, call, fields);
+    return true;
 }
 
 void wire_add_data(struct buf *out, uint32_t call, enum wire_stream stream, struct str data)

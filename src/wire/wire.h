@@ -67,6 +67,7 @@ enum wire_stream { WIRE_STDIN = 0, WIRE_STDOUT = 1, WIRE_STDERR = 2 };
  *   FILE_STAT   RESULT: F_KIND, F_SIZE, F_MODE, F_MTIME_US of what the path leads to.
  *   DIR_LIST    F_LIMIT. RESULT: F_ITEM…, each itself fields: F_NAME and those of FILE_STAT (links not followed), by
  *               name; F_TRUNCATED.
+ *   DIR_MAKE    F_MODE, F_PRIVATE. Makes missing parents; one that exists is fine.
  *   PREPARE     F_CWD, F_GIT_INIT. RESULT: F_CWD (links resolved), F_USER, F_HOST, F_PYTHON, F_PID of the hand. */
 enum wire_op {
     OP_TERMINAL = 1, /* run or continue in a named terminal */
@@ -138,6 +139,8 @@ enum wire_field {
     F_COLUMNS,
     F_ROWS,
     F_GIT_INIT, /* int 0/1 */
+    F_CALL_MAX_MS, /* int; a terminal call ends after this as by F_TIMEOUT_MS, also with F_SOFT_TIMEOUT_MS */
+    F_PRIVATE,     /* int 0/1, of DIR_MAKE: refused unless it is the caller's own directory that no other may write */
 };
 
 /* F_STATUS of every RESULT. */
@@ -169,13 +172,15 @@ enum wire_terminal {
     TERMINAL_INPUT_SENT,  /* like COMPLETED/…_TIMEOUT is used instead once the reaction is known */
 };
 
-/* Building. A message is a buf of fields. */
+/* Building. A message is a buf of fields. Texts may be of any length: a message that they make too large is refused as
+ * a whole by wire_add_message. */
 void wire_add_str(struct buf *fields, enum wire_field tag, struct str value);
 void wire_add_int(struct buf *fields, enum wire_field tag, int64_t value);
-/* Adds frames for `fields` (split as needed) with the 12-byte headers. */
-void wire_add_message(struct buf *out, enum wire_type type, uint32_t call, struct str fields);
-void wire_add_data(struct buf *out, uint32_t call, enum wire_stream stream,
-                   struct str data); /* ≤ WIRE_PAYLOAD_MAX */
+/* Adds frames for `fields` (split as needed) with the 12-byte headers. False, and nothing is added, when they are more
+ * than WIRE_MESSAGE_MAX (of CALL and RESULT) or one frame (of the others). */
+bool wire_add_message(struct buf *out, enum wire_type type, uint32_t call, struct str fields);
+/* At most WIRE_PAYLOAD_MAX bytes. */
+void wire_add_data(struct buf *out, uint32_t call, enum wire_stream stream, struct str data);
 void wire_add_end(struct buf *out, uint32_t call, enum wire_stream stream);
 void wire_add_credit(struct buf *out, uint32_t call, enum wire_stream stream, uint32_t bytes);
 void wire_add_control(struct buf *out, enum wire_type type, uint32_t call); /* CANCEL, PING, PONG */

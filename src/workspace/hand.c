@@ -58,11 +58,6 @@ void hands_free(struct hands *h)
     free(h);
 }
 
-size_t hands_count(const struct hands *h)
-{
-    return h->count;
-}
-
 /* --- the end of calls ----------------------------------------------------------------------- */
 
 /* Exactly once for each call: it is out of every table before its owner hears of it. */
@@ -162,6 +157,7 @@ static void input_send(struct hand_call *c)
         at += piece;
     }
     c->input_credit -= n;
+    c->input_sent += n;
     buf_consume(&c->input, n);
     if (c->input.n == 0 && c->input_end && !c->input_ended) {
         c->input_ended = true;
@@ -177,7 +173,7 @@ static bool on_credit(struct hand_call *c, const struct wire_frame *f, struct er
     c->input_credit += wire_credit_bytes(f);
     input_send(c);
     if (c->input.n == 0 && !c->input_end && c->input_credit && c->callbacks->on_writable)
-        c->callbacks->on_writable(c->arg, (size_t)c->input_credit);
+        c->callbacks->on_writable(c->arg, c->input_sent + c->input_credit);
     return true;
 }
 
@@ -259,7 +255,7 @@ static bool call_start(struct hands *h, struct hand_call *c, struct request *r, 
         return false;
     if (hand_open_calls(hand) >= WIRE_CALLS_MAX)
         return err_set(e, ERR_BUSY, "%d calls are open on this hand already", WIRE_CALLS_MAX);
-    if (hand_output(hand)->n + r->data.n > HAND_OUTPUT_MAX)
+    if (hand_waiting(hand) + r->data.n > HAND_OUTPUT_MAX)
         return err_set(e, ERR_BUSY, "the hand does not take its calls");
     c->id = hand_next_id(hand);
     hand_link(hand, c);
@@ -290,7 +286,8 @@ static void do_send(struct hands *h, struct hand_call *c, struct request *r)
 {
     if (c->input_end)
         return;
-    if (c->input.n + r->data.n > HAND_INPUT_MAX) {
+    if (c->input.n + r->data.n > HAND_INPUT_MAX ||
+        hand_waiting(c->hand) + c->input.n + r->data.n > HAND_OUTPUT_MAX) {
         call_send_cancel(c);
         return call_end_with(h, c, ERR_BUSY, "the process does not take its input");
     }

@@ -44,12 +44,14 @@ struct hand_call;
  * hand program that is missing, ERR_TOO_LARGE for fields over WIRE_MESSAGE_MAX) and `fields` (the RESULT, valid during
  * the callback) is set. `on_done` comes exactly once, always later on the loop thread, also after hands_close. */
 struct hand_callbacks {
-    void (*on_data)(void *arg, enum wire_stream stream,
-                    struct str data);                   /* NULL: data is counted and dropped */
+    /* NULL: data is counted and dropped. */
+    void (*on_data)(void *arg, enum wire_stream stream, struct str data);
     void (*on_end)(void *arg, enum wire_stream stream); /* may be NULL */
     void (*on_note)(void *arg, struct str fields);      /* may be NULL */
     void (*on_done)(void *arg, struct str fields, const struct err *e);
-    void (*on_writable)(void *arg, size_t credit); /* stdin may be sent again; may be NULL */
+    /* Stdin may be sent again, up to `total` bytes since the call's beginning; may be NULL. A total, not what is left:
+     * the caller's latest hand_send may be on its way still. WIRE_CREDIT_INITIAL may be sent at once. */
+    void (*on_writable)(void *arg, uint64_t total);
 };
 
 /* A call's number; 0 is none. Numbers are never reused, so a late use is harmless. */
@@ -62,8 +64,8 @@ struct hand_callbacks {
 uint64_t hand_call(struct hands *h, const struct hand_spec *hand, enum wire_op op, struct buf *fields,
                    uint64_t timeout_ms, bool auto_credit, const struct hand_callbacks *callbacks, void *arg);
 void hand_credit(struct hands *h, uint64_t call, enum wire_stream stream, uint32_t bytes);
-void hand_send(struct hands *h, uint64_t call,
-               struct buf *data); /* stdin; moved in; buffered ≤ 1 MiB then dropped call */
+/* Standard input; moved in; buffered up to 1 MiB, past it the call is dropped. */
+void hand_send(struct hands *h, uint64_t call, struct buf *data);
 void hand_send_end(struct hands *h, uint64_t call);
 void hand_cancel(struct hands *h, uint64_t call);
 /* Ends the hand itself (delete of its last conversation). */

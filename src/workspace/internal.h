@@ -7,6 +7,8 @@
 
 #define HAND_OUTPUT_MAX \
     (64u * 1024 * 1024)               /* bytes that wait for one hand; past it calls are refused (ERR_BUSY) */
+#define HAND_CONTROL_MAX (1024u * 1024) /* what may wait beyond it: cancels, credit; past it the hand is killed */
+#define HAND_MESSAGES_MAX 20            /* complaints of one hand that go to the log */
 #define HAND_INPUT_MAX (1024u * 1024) /* stdin that waits for credit; past it the call ends */
 #define HAND_ASSEMBLING_MAX (64u * 1024 * 1024) /* RESULTs of one hand that have not come whole */
 #define HAND_GREETING_MS 10000                  /* for a new hand to say HELLO */
@@ -27,7 +29,7 @@ struct hand_call {
     uint64_t timer;
     uint32_t credit[HAND_STREAMS]; /* what the hand may still send */
     uint32_t owed[HAND_STREAMS];   /* taken, and not yet given back as credit */
-    uint64_t input_credit;
+    uint64_t input_credit, input_sent; /* bytes of stdin that may still be sent; that were */
     struct buf input; /* stdin that waits for credit */
     bool input_end, input_ended;
     struct buf result;                 /* a RESULT of several frames */
@@ -58,6 +60,7 @@ struct hand *hand_find_or_start(struct hands *hands, const struct uuid *id, uint
 void hand_stop(struct hand *h, const char *why);
 struct buf *hand_output(struct hand *h); /* add frames here, then: */
 void hand_flush(struct hand *h);
+size_t hand_waiting(const struct hand *h); /* bytes of output that it has not taken */
 uint32_t hand_next_id(struct hand *h);
 void hand_link(struct hand *h, struct hand_call *c);
 void hand_unlink(struct hand_call *c);

@@ -28,7 +28,8 @@ struct hand {
     size_t calls_n, assembling;
     struct map_u64 *by_wire_id;
     uint32_t last_id;
-    unsigned silent_pings;
+    unsigned silent_pings, messages; /* of its own complaints, those that came */
+    bool pong_waits;                 /* in `out`: one answer is enough for all pings until it is taken */
     bool greeted;
     bool stopped;            /* takes no calls; its stream is closed or closing */
     bool stream_over, ended; /* nothing more comes; the process was reaped */
@@ -171,20 +172,35 @@ static bool on_hello(struct hand *h, const struct wire_frame *f, struct err **e)
     return true;
 }
 
+static void message_log(struct hand *h, struct str message)
+{
+    autobuf text = {0};
+    if (h->messages == HAND_MESSAGES_MAX)
+        return;
+    for (size_t i = 0; i < message.n && i < MESSAGE_LOG_MAX; i++)
+        buf_add_char(&text, message.p[i] < ' ' || message.p[i] > '~' ? '?' : message.p[i]);
+    bool last = ++h->messages == HAND_MESSAGES_MAX;
+    log_info("a hand says: %.*s%s", STR_ARG(buf_str(&text)), last ? " (no more of its messages are logged)" : "");
+}
+
 static bool on_own_note(struct hand *h, const struct wire_frame *f, struct err **e)
 {
     if (!wire_fields_valid(f->payload))
         return err_set(e, ERR_INVALID, "its note is malformed");
     struct str message = wire_get_str(f->payload, F_MESSAGE);
     if (message.p) {
-        autobuf text = {0};
-        for (size_t i = 0; i < message.n && i < MESSAGE_LOG_MAX; i++)
-            buf_add_char(&text, message.p[i] < ' ' || message.p[i] > '~' ? '?' : message.p[i]);
-        log_info("a hand says: %.*s", STR_ARG(buf_str(&text)));
+        message_log(h, message);
     } else if (h->hands->idle_ms && h->calls_n == 0) {
         hand_stop(h, "the hand was idle"); /* no call is open, so none is lost */
     }
     return true;
+}
+
+static void pong_add(struct hand *h)
+{
+    if (!h->pong_waits)
+        wire_add_control(&h->out, WIRE_PONG, 0);
+    h->pong_waits = true;
 }
 
 static bool on_frame(struct hand *h, const struct wire_frame *f, struct err **e)
@@ -194,7 +210,7 @@ static bool on_frame(struct hand *h, const struct wire_frame *f, struct err **e)
     switch (f->type) {
     case WIRE_HELLO: return on_hello(h, f, e);
     case WIRE_PONG: return true;
-    case WIRE_PING: wire_add_control(&h->out, WIRE_PONG, 0); return true;
+    case WIRE_PING: pong_add(h); return true;
     case WIRE_NOTE:
         if (f->call == 0)
             return on_own_note(h, f, e);
@@ -225,6 +241,8 @@ static void hand_read(struct hand *h)
         on_frame(h, &f, &e);
     if (e)
         hand_condemn(h, err_text(e));
+    else if (!h->stopped && hand_waiting(h) > HAND_OUTPUT_MAX + HAND_CONTROL_MAX)
+        hand_condemn(h, "it does not take its output");
 }
 
 /* --- writing -------------------------------------------------------------------------------- */
@@ -233,22 +251,29 @@ static void on_stream(uv_poll_t *poll, int status, int events);
 
 static bool hand_write(struct hand *h)
 {
+    bool ok = true;
     while (h->out_at < h->out.n) {
         ssize_t n = send(h->process.stream, h->out.p + h->out_at, h->out.n - h->out_at, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0)
-            return errno == EAGAIN;
+        if (n < 0) {
+            ok = errno == EAGAIN;
+            break;
+        }
         h->out_at += (size_t)n;
     }
     if (h->out_at == h->out.n) {
         h->out_at = 0;
+        h->pong_waits = false;
         if (h->out.cap > READ_MAX) /* a large call should not cost its memory for ever */
             buf_deinit(&h->out);
         else
             buf_clear(&h->out);
+    } else if (h->out_at > h->out.n / 2) { /* one that is never empty should not grow by what was taken long ago */
+        buf_consume(&h->out, h->out_at);
+        h->out_at = 0;
     }
-    return true;
+    return ok;
 }
 
 /* A failed write is left to the reading side, which sees the end and what was said before it. */
@@ -360,6 +385,11 @@ struct hand *hand_find_or_start(struct hands *hands, const struct uuid *id, uint
 struct buf *hand_output(struct hand *h)
 {
     return &h->out;
+}
+
+size_t hand_waiting(const struct hand *h)
+{
+    return h->out.n - h->out_at;
 }
 
 uint32_t hand_next_id(struct hand *h)

@@ -58,7 +58,7 @@ def test_each_fast_run_has_exactly_one_sign(server, tmp_path):
 def test_a_subscriber_far_behind_gets_everything_and_the_sign(make_server, tmp_path):
     big = "x" * 60000
     write_script(tmp_path / "scripts", "flood", [{"calls": [{"name": "think", "arguments": {"thought": f"{i} {big}"}}]}
-                                                 for i in range(300)] + [{"text": "the end"}])
+                                                 for i in range(120)] + [{"text": "the end"}])
     server = make_server(scripts=tmp_path / "scripts")
     conversation = server.create(tmp_path / "work", "scripted/flood", stuck_detection=False)
     with connect(server.socket_url(conversation), max_size=2**20, max_queue=1) as socket, \
@@ -73,4 +73,6 @@ def test_a_subscriber_far_behind_gets_everything_and_the_sign(make_server, tmp_p
         while not is_final(event := json.loads(socket.recv(60))):
             if event.get("key") != "stats":
                 seen.append(event["id"])
+        assert event["value"]["execution_status"] == "finished"
+    assert len(seen) > 240, "the flood did not happen"
     assert seen == [e["id"] for e in server.events(conversation)], "each event once, in order"

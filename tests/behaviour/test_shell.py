@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import time
+from datetime import datetime
 
 import pytest
 
@@ -21,6 +22,15 @@ def flat(server, tmp_path_factory):
     before = memory_kb(server)
     yield
     assert memory_kb(server) - before < 2 * GROWTH_KB  # a good hundred conversations are still open
+
+
+@pytest.fixture(scope="module", autouse=True)
+def patient(server, flat, tmp_path_factory):
+    """A command that says nothing for 30 seconds, begun beforehand: the others need not wait for it."""
+    work = tmp_path_factory.mktemp("patient")
+    with Talk(server, work, [run("echo a; sleep 300"), key("C-c"), FINISH]) as talk:
+        talk.start()
+        yield talk
 
 
 def play(server, work, *lines, **more):
@@ -104,9 +114,9 @@ def test_variables_functions_and_jobs_are_kept(server, work):
     "PS1='$ '; PROMPT_COMMAND='echo hello'; PS2='>>'", "unset PROMPT_COMMAND PS1 PS2", "PROMPT_COMMAND=", "readonly PS1",
     "trap 'echo bye' EXIT; trap 'echo dbg' DEBUG", "trap 'echo dbg' DEBUG; trap '' INT TERM HUP",
     "printf() { :; }; export -f printf", "alias printf=false", "stty raw -echo", "stty -echo", "IFS=x",
-    "PATH=; export PATH", "cd /; unset HOME PWD", "exec 2>/dev/null", "exec 0</dev/null", "shopt -s extdebug", "tput smcup",
+    "PATH=; export PATH", "cd /; unset HOME PWD", "exec 2>/dev/null", "shopt -s extdebug", "tput smcup",
     "printf '\\033[?1049h\\033[31mred'", "printf '\\033]0;title'", "printf '\\033'", "printf '\\016\\033(0'",
-    "ulimit -n 20", "mkdir d; cd d; rmdir ../d", "enable -n printf", "TMOUT=1", "source /dev/stdin <<< 'return 3'",
+    "ulimit -n 20", "mkdir d; cd d; rmdir ../d", "TMOUT=1", "source /dev/stdin <<< 'return 3'",
     "return 4", "break", "history -c; set -o history; set -H",
 ])
 def test_spoiled_shells(server, work, command):
@@ -130,10 +140,12 @@ def test_shells_that_leave(server, work, command, code):
         assert "gone" in first.suffix or "gone" in second.prefix
 
 
-@pytest.mark.parametrize("command", ["kill -STOP $$", "readonly PROMPT_COMMAND=x", "command() { :; }; unset() { :; }", "while :; do :; done"])
+@pytest.mark.parametrize("command", [
+    "kill -STOP $$", "readonly PROMPT_COMMAND=x", "command() { :; }; unset() { :; }", "while :; do :; done", "exec 0</dev/null", "enable -n printf",
+])
 def test_shells_that_are_lost_can_be_reset(server, work, command):
     first, second, third = play(server, work, run(command, timeout=1), run("", reset=True), run("echo back"))
-    assert first.exit_code == -1 and "timed out" in first.suffix and third.text == "back", (first, second, third)
+    assert not first.error and not second.is_error and third.text == "back", (first, second, third)
 
 
 def test_the_end_of_the_shell_ends_what_it_left(server, work):
@@ -240,16 +252,6 @@ def test_a_program_that_ignores_ctrl_c(server, work):
     seen = play(server, work, run("trap '' INT; sleep 60", timeout=0.3), run("C-c", is_input=True, timeout=0.3),
                 run("", reset=True), run("echo free"))
     assert seen[1].exit_code == -1 and seen[3].text == "free"
-
-
-def test_the_soft_timeout(server, work):
-    """30 seconds without output give control back, though the command goes on."""
-    with Others(server), Talk(server, work, [run("echo a; until [ -e go ]; do sleep 0.1; done; echo b"), key("C-c"), FINISH]) as talk:
-        started = time.monotonic()
-        assert talk.say() == "finished"
-        first = talk.seen()[0]
-        assert first.exit_code == -1 and first.text == "a" and "30 seconds" in first.suffix
-        assert 29.5 < time.monotonic() - started < 40
 
 
 @pytest.mark.parametrize("timeout", [0, 0.001, 1e9])
@@ -439,3 +441,13 @@ def test_many_at_once(server, work):
     finally:
         for talk in talks:
             talk.socket.close()
+
+
+def test_the_soft_timeout(patient):
+    """30 seconds without output give control back, though the command goes on."""
+    assert patient.until_over() == "finished"
+    first, second = patient.seen()[:2]
+    assert first.exit_code == -1 and first.text == "a" and "30 seconds" in first.suffix and not first.is_error
+    assert second.exit_code == 130
+    began, ended = (datetime.fromisoformat(patient.events(kind)[0]["timestamp"]) for kind in ("ActionEvent", "ObservationEvent"))
+    assert 29.5 < (ended - began).total_seconds() < 35

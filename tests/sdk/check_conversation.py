@@ -240,7 +240,7 @@ def test_secrets(server, talk, model, work):
 
 
 def test_close_keeps_the_conversation(server, talk):
-    conversation = talk("finish")
+    conversation = talk("finish", delete_on_close=False)
     conversation.send_message("go")
     conversation.run()
     conversation.close()

@@ -12,12 +12,15 @@ static struct world *worlds[WORLDS_MAX];
 /* ---- the model's gate: the linker puts this in front of llm_complete ---- */
 
 bool __real_llm_complete(struct llm *l, const struct llm_context *context, const struct llm_request *request,
-                         struct mailbox *mailbox, struct arena *arena, struct llm_answer *answer, struct err **e);
+                         struct mailbox *mailbox, struct arena *arena, struct llm_answer *answer,
+                         struct err **e);
 bool __wrap_llm_complete(struct llm *l, const struct llm_context *context, const struct llm_request *request,
-                         struct mailbox *mailbox, struct arena *arena, struct llm_answer *answer, struct err **e);
+                         struct mailbox *mailbox, struct arena *arena, struct llm_answer *answer,
+                         struct err **e);
 
 bool __wrap_llm_complete(struct llm *l, const struct llm_context *context, const struct llm_request *request,
-                         struct mailbox *mailbox, struct arena *arena, struct llm_answer *answer, struct err **e)
+                         struct mailbox *mailbox, struct arena *arena, struct llm_answer *answer,
+                         struct err **e)
 {
     struct world *w = NULL;
     WITH_LOCK(&worlds_lock)
@@ -63,7 +66,8 @@ struct world *world_new(const struct world_options *options)
     w->loop = loop_new(&e);
     w->pool = pool_new(2, 1000);
     w->store = options->store ? options->store : store_open(NULL, &e);
-    struct secrets_config secrets = {.configured = str_from(options->secret_key ? options->secret_key : "a key")};
+    struct secrets_config secrets = {.configured =
+                                         str_from(options->secret_key ? options->secret_key : "a key")};
     w->secrets = secrets_new(&secrets, &e);
     w->hands = hands_new(w->loop, NULL, &e);
     w->server = fake_server_new(w->loop);
@@ -453,7 +457,8 @@ void log_print(struct world *w, int64_t number)
     fprintf(stderr, "log of conversation %lld, status %s:\n", (long long)number,
             status_name((enum status)fake_store_status(w->store, number)));
     for (size_t i = 0; i < n; i++)
-        fprintf(stderr, "  %zu %.*s\n", i, (int)(events[i].json.n < 400 ? events[i].json.n : 400), events[i].json.p);
+        fprintf(stderr, "  %zu %.*s\n", i, (int)(events[i].json.n < 400 ? events[i].json.n : 400),
+                events[i].json.p);
 }
 
 struct open_call {
@@ -637,7 +642,8 @@ static void painted_main(void *arg)
     const char *used = bottom;
     while (*used == PAINT)
         used++;
-    size_t depth = (uintptr_t)__builtin_frame_address(0) - (uintptr_t)used, most = atomic_load(&run_stack_most);
+    size_t depth = (uintptr_t)__builtin_frame_address(0) - (uintptr_t)used,
+           most = atomic_load(&run_stack_most);
     while (depth > most && !atomic_compare_exchange_weak(&run_stack_most, &most, depth))
         ;
     fake_changed();

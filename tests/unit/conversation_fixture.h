@@ -39,7 +39,7 @@ struct world {
     atomic_uint asked;        /* model calls that began */
     char dir[40];             /* of scripts */
     atomic_bool closed;       /* conversations_close has answered */
-    struct hold *held; /* the loop, by world_hold_loop */
+    struct hold *held;        /* the loop, by world_hold_loop */
 };
 
 struct world_options {

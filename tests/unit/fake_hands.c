@@ -119,7 +119,8 @@ static bool note_call(struct hands *h, struct str fields)
     bool held = false;
     WITH_LOCK(&h->lock)
     {
-        struct called c = {str_dup(command), str_dup(wire_get_str(fields, F_KEY)), str_dup(env.p ? env : STR(""))};
+        struct called c = {str_dup(command), str_dup(wire_get_str(fields, F_KEY)),
+                           str_dup(env.p ? env : STR(""))};
         vec_push(&h->calls, c);
         held = h->hold && strstr(c.command, h->hold);
     }
@@ -132,7 +133,8 @@ static void answer_terminal(struct str fields, struct buf *out)
     autobuf text = {0};
     struct str command = wire_get_str(fields, F_COMMAND);
     buf_addf(&text, "ran %.*s\n", STR_ARG(command));
-    for (int64_t i = 0, n = 0; str_starts(command, STR("big ")) && str_to_i64(str_sub(command, 4, command.n), &n) && i < n; i++)
+    for (int64_t i = 0, n = 0;
+         str_starts(command, STR("big ")) && str_to_i64(str_sub(command, 4, command.n), &n) && i < n; i++)
         buf_addf(&text, "%063d\n", (int)i);
     wire_add_int(out, F_STATUS, WIRE_OK);
     wire_add_int(out, F_KIND, TERMINAL_COMPLETED);
@@ -229,10 +231,4 @@ void hand_end(struct hands *h, const struct uuid *id)
     WITH_LOCK(&h->lock)
     h->ended++;
     fake_changed();
-}
-
-size_t hands_count(const struct hands *h)
-{
-    (void)h;
-    return 0;
 }

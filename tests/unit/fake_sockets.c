@@ -125,7 +125,8 @@ static void open_on_loop(void *arg)
     fake_changed();
 }
 
-static uint64_t socket_open(struct server *s, struct conversation *c, enum resend resend, int64_t since_us, bool slow)
+static uint64_t socket_open(struct server *s, struct conversation *c, enum resend resend, int64_t since_us,
+                            bool slow)
 {
     struct opening o = {.c = c, .resend = resend, .since_us = since_us};
     o.sink = xcalloc(1, sizeof(*o.sink));

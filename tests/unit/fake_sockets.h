@@ -15,7 +15,8 @@ uint64_t fake_socket_open(struct server *s, struct conversation *c, enum resend 
 uint64_t fake_socket_open_slow(struct server *s, struct conversation *c, enum resend resend);
 void fake_socket_take(struct server *s, uint64_t socket); /* the client reads all; then there is room */
 void fake_socket_hang_up(struct server *s, uint64_t socket);
-bool fake_socket_hang_up_if(struct server *s, uint64_t socket); /* false: there never was one of that number */
+bool fake_socket_hang_up_if(struct server *s,
+                            uint64_t socket);            /* false: there never was one of that number */
 int fake_socket_code(struct server *s, uint64_t socket); /* of its close; 0: open */
 size_t fake_socket_count(struct server *s, uint64_t socket);
 /* Frame `i`; the text lives as long as the server. */

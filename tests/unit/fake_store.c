@@ -94,7 +94,9 @@ static enum fake_verdict judge(struct store *s, const struct store_commit *c)
             continue;
         }
         struct fake_plan plan = *p;
-        if (p->times >= 0 && --p->times <= 0)
+        if (p->every)
+            p->nth = p->every;
+        else
             vec_remove(&s->plans, i);
         if (plan.stall) {
             s->stalled = true;
@@ -247,8 +249,6 @@ bool store_commit(struct store *s, struct store_commit *c, struct err **e)
 
 void fake_store_plan(struct store *s, struct fake_plan plan)
 {
-    if (plan.times == 0)
-        plan.times = 1;
     WITH_LOCK(&s->lock)
     vec_push(&s->plans, plan);
 }
@@ -330,8 +330,8 @@ size_t fake_store_events(struct store *s, int64_t number, struct fake_event **ev
         *events = xcalloc(n + 1, sizeof(**events));
         for (size_t i = 0; i < n; i++) {
             const struct store_item *item = &row->events.at[i];
-            (*events)[i] =
-                (struct fake_event){item->seq, item->id, item->kind, item->source, item->on_branch, item->json};
+            (*events)[i] = (struct fake_event){item->seq,    item->id,        item->kind,
+                                               item->source, item->on_branch, item->json};
         }
     }
     return n;

@@ -10,21 +10,22 @@ enum fake_verdict {
 };
 
 /* What happens to the `nth` (from 1) commit from now whose events or state contain `match`; NULL: any commit, or delete
- * (which `match` "delete" names). With `stall` the writer stops in front of it until fake_store_release. A plan is used up by one
- * commit; plans are looked at in the order they were made. */
+ * (which `match` "delete" names). With `stall` the writer stops in front of it until fake_store_release. A plan is used up
+ * by one commit; plans are looked at in the order they were made. */
 struct fake_plan {
     const char *match;
     unsigned nth;
     enum fake_verdict verdict;
     bool stall;
-    int times; /* 0 is 1; -1: for ever */
+    unsigned every; /* not 0: the plan stays, and then it is each every-th */
 };
 void fake_store_plan(struct store *s, struct fake_plan plan);
 void fake_store_plans_clear(struct store *s);
 bool fake_store_stalled(struct store *s);
 void fake_store_release(struct store *s);
 void fake_store_fail_reads(struct store *s, bool fail);
-void fake_store_busy(struct store *s, unsigned refusals); /* so many commits are refused at the door with ERR_BUSY */
+void fake_store_busy(struct store *s,
+                     unsigned refusals); /* so many commits are refused at the door with ERR_BUSY */
 /* As if the owning process had died: every claim is void. */
 void fake_store_disown(struct store *s);
 void fake_store_drain(struct store *s); /* waits until the writer has nothing to do */
@@ -42,5 +43,6 @@ size_t fake_store_events(struct store *s, int64_t number, struct fake_event **ev
 int fake_store_status(struct store *s, int64_t number);
 unsigned fake_store_commits(struct store *s); /* done, failed or lost, since the start */
 unsigned fake_store_deletes(struct store *s);
-const char *fake_store_config(struct store *s, int64_t number); /* the row's configuration as it was written */
+const char *fake_store_config(struct store *s,
+                              int64_t number); /* the row's configuration as it was written */
 void fake_store_set_config(struct store *s, int64_t number, const char *config);

@@ -36,7 +36,8 @@ static bool readable(struct store *s, const struct row *row, struct err **e)
     return row || err_set(e, ERR_NOT_FOUND, "no such conversation");
 }
 
-bool store_get(struct store *s, const struct uuid *id, struct arena *arena, struct store_row *row, struct err **e)
+bool store_get(struct store *s, const struct uuid *id, struct arena *arena, struct store_row *row,
+               struct err **e)
 {
     bool ok = false;
     WITH_LOCK(&s->lock)
@@ -63,7 +64,8 @@ bool store_list(struct store *s, const struct store_list *query, struct arena *a
         ok = !s->fail_reads || err_set(e, ERR_IO, "the disk cannot be read (as planned)");
         for (size_t i = 0; ok && i < s->rows.n && !*more; i++) {
             struct row *row = s->rows.at[descending ? s->rows.n - 1 - i : i];
-            if (row->deleted || row->kind != query->kind || (query->status >= 0 && row->status != query->status))
+            if (row->deleted || row->kind != query->kind ||
+                (query->status >= 0 && row->status != query->status))
                 continue;
             begun = begun || uuid_eq(&row->id, query->from);
             if (!begun)
@@ -90,7 +92,8 @@ bool store_count(struct store *s, enum store_kind kind, int status, int64_t *cou
     return true;
 }
 
-bool store_ids_with_status(struct store *s, int status, struct uuid *ids, size_t max, size_t *n, struct err **e)
+bool store_ids_with_status(struct store *s, int status, struct uuid *ids, size_t max, size_t *n,
+                           struct err **e)
 {
     (void)e;
     *n = 0;
@@ -101,8 +104,9 @@ bool store_ids_with_status(struct store *s, int status, struct uuid *ids, size_t
     return true;
 }
 
-static bool read_events(struct store *s, int64_t number, int64_t branch, uint32_t from, uint32_t to, size_t max,
-                        bool whole, struct arena *arena, struct store_item **items, size_t *n, struct err **e)
+static bool read_events(struct store *s, int64_t number, int64_t branch, uint32_t from, uint32_t to,
+                        size_t max, bool whole, struct arena *arena, struct store_item **items, size_t *n,
+                        struct err **e)
 {
     bool ok = false;
     *n = 0;
@@ -112,7 +116,8 @@ static bool read_events(struct store *s, int64_t number, int64_t branch, uint32_
         struct row *row = fake_row(s, number);
         ok = readable(s, row, e);
         size_t bytes = 0;
-        for (size_t i = from; ok && i < row->events.n && i < to && *n < max && bytes < STORE_PAGE_BYTES; i++) {
+        for (size_t i = from; ok && i < row->events.n && i < to && *n < max && bytes < STORE_PAGE_BYTES;
+             i++) {
             if (branch >= 0 && (row->events.at[i].branch != branch || !row->events.at[i].on_branch))
                 continue;
             (*items)[*n] = item_out(row, i, whole, arena);
@@ -128,14 +133,14 @@ bool store_read(struct store *s, int64_t number, uint32_t from, uint32_t to, siz
     return read_events(s, number, -1, from, to, max, whole, arena, items, n, e);
 }
 
-bool store_read_branch(struct store *s, int64_t number, uint32_t branch, uint32_t from, uint32_t to, size_t max,
-                       struct arena *arena, struct store_item **items, size_t *n, struct err **e)
+bool store_read_branch(struct store *s, int64_t number, uint32_t branch, uint32_t from, uint32_t to,
+                       size_t max, struct arena *arena, struct store_item **items, size_t *n, struct err **e)
 {
     return read_events(s, number, branch, from, to, max, true, arena, items, n, e);
 }
 
-bool store_branches(struct store *s, int64_t number, struct arena *arena, struct store_branch **branches, size_t *n,
-                    struct err **e)
+bool store_branches(struct store *s, int64_t number, struct arena *arena, struct store_branch **branches,
+                    size_t *n, struct err **e)
 {
     bool ok = false;
     WITH_LOCK(&s->lock)
@@ -172,8 +177,8 @@ bool store_search(struct store *s, int64_t number, const struct store_filter *fi
         size_t total = ok ? row->events.n : 0;
         for (size_t k = 0; k < total && *next_seq < 0; k++) {
             size_t i = filter->descending ? total - 1 - k : k;
-            bool before = filter->from_seq >= 0 &&
-                          (filter->descending ? (int64_t)i > filter->from_seq : (int64_t)i < filter->from_seq);
+            bool before = filter->from_seq >= 0 && (filter->descending ? (int64_t)i > filter->from_seq
+                                                                       : (int64_t)i < filter->from_seq);
             if (before || !filter_matches(row, i, filter))
                 continue;
             if (*n == filter->limit)
@@ -218,7 +223,8 @@ bool store_find(struct store *s, int64_t number, const struct uuid *id, bool who
 
 /* ---- usage ---- */
 
-static struct store_usage_sum *sum_of(struct store_usage_sum *sums, size_t *n, struct str usage_id, struct arena *arena)
+static struct store_usage_sum *sum_of(struct store_usage_sum *sums, size_t *n, struct str usage_id,
+                                      struct arena *arena)
 {
     for (size_t i = 0; i < *n; i++)
         if (str_eq(sums[i].usage_id, usage_id))
@@ -227,8 +233,8 @@ static struct store_usage_sum *sum_of(struct store_usage_sum *sums, size_t *n, s
     return &sums[(*n)++];
 }
 
-bool store_usage_sums(struct store *s, int64_t number, struct arena *arena, struct store_usage_sum **sums, size_t *n,
-                      struct err **e)
+bool store_usage_sums(struct store *s, int64_t number, struct arena *arena, struct store_usage_sum **sums,
+                      size_t *n, struct err **e)
 {
     bool ok = false;
     *n = 0;
@@ -257,8 +263,8 @@ bool store_usage_sums(struct store *s, int64_t number, struct arena *arena, stru
     return ok;
 }
 
-bool store_usage_read(struct store *s, int64_t number, size_t max, struct arena *arena, struct store_usage **calls,
-                      size_t *n, struct err **e)
+bool store_usage_read(struct store *s, int64_t number, size_t max, struct arena *arena,
+                      struct store_usage **calls, size_t *n, struct err **e)
 {
     bool ok = false;
     *n = 0;
@@ -285,8 +291,9 @@ static void blob_run(struct store *s, struct job *job)
 void store_blob_put(struct store *s, int64_t number, const struct uuid *id, struct bytes *content,
                     void (*done)(void *arg, const struct err *e), void *arg)
 {
-    fake_job_add(s, (struct job){
-                        .run = blob_run, .number = number, .id = *id, .content = content, .done = done, .arg = arg});
+    fake_job_add(
+        s, (struct job){
+               .run = blob_run, .number = number, .id = *id, .content = content, .done = done, .arg = arg});
 }
 
 bool store_blob_get(struct store *s, int64_t number, const struct uuid *id, struct buf *out, struct err **e)

@@ -10,7 +10,8 @@
 #include "base/thread.h"
 #include "base/vec.h"
 
-#define WAIT_S 30      /* a wait that takes longer has failed; generous, because sanitizers and neighbours are slow */
+#define WAIT_S \
+    30 /* a wait that takes longer has failed; generous, because sanitizers and neighbours are slow */
 #define LOOK_AGAIN_MS 5 /* for conditions without an event */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;

@@ -13,14 +13,14 @@ void fake_expired(const char *what, const char *file, int line) __attribute__((n
 /* Called before a wait that expired fails the test: prints what there is to see. May be NULL. */
 extern void (*fake_on_expired)(void);
 
-#define AWAIT(condition)                                                                                     \
-    do {                                                                                                     \
-        uint64_t until_ = fake_deadline(), serial_ = fake_serial();                                          \
-        while (!(condition)) {                                                                               \
-            if (!fake_wait_change(serial_, until_))                                                          \
-                fake_expired(#condition, __FILE__, __LINE__);                                                \
-            serial_ = fake_serial();                                                                         \
-        }                                                                                                    \
+#define AWAIT(condition)                                            \
+    do {                                                            \
+        uint64_t until_ = fake_deadline(), serial_ = fake_serial(); \
+        while (!(condition)) {                                      \
+            if (!fake_wait_change(serial_, until_))                 \
+                fake_expired(#condition, __FILE__, __LINE__);       \
+            serial_ = fake_serial();                                \
+        }                                                           \
     } while (0)
 
 /* A gate holds run threads until it is opened; a cancelled mailbox passes it, too. */

@@ -75,7 +75,8 @@ static void messages_that_race_with_ends_are_all_answered(void **state)
     struct sender senders[SENDERS];
     for (unsigned i = 0; i < SENDERS; i++) {
         senders[i] = (struct sender){.w = w, .c = c, .number = i};
-        assert_true(thread_start(&senders[i].thread, "sender", THREAD_STACK_BYTES, send_many, &senders[i], NULL));
+        assert_true(
+            thread_start(&senders[i].thread, "sender", THREAD_STACK_BYTES, send_many, &senders[i], NULL));
     }
     for (unsigned i = 0; i < SENDERS; i++)
         pthread_join(senders[i].thread, NULL);
@@ -159,8 +160,8 @@ static void an_interrupted_batch_runs_nothing_twice(void **state)
 {
     (void)state;
     struct world *w = world_new(NULL);
-    struct conversation *c = begin(
-        w, "{\"calls\":[" TERMINAL("one") "," TERMINAL("two") "," TERMINAL("three") "]}\n" FOREVER);
+    struct conversation *c =
+        begin(w, "{\"calls\":[" TERMINAL("one") "," TERMINAL("two") "," TERMINAL("three") "]}\n" FOREVER);
     fake_hands_hold(w->hands, "two");
     assert_int_equal(do_send(w, c, "do three things", true), -1);
     AWAIT(fake_hands_held(w->hands) == 1);
@@ -252,15 +253,16 @@ static void secrets_posted_during_a_run_count_at_once(void **state)
 {
     (void)state;
     struct world *w = world_new(NULL);
-    struct conversation *c = begin(w, "{\"calls\":[" TERMINAL("hold") "," TERMINAL("use $TOKEN_A") "," TERMINAL(
-                                          "show shown-value-a") "]}\n" FOREVER);
+    struct conversation *c = begin(w, "{\"calls\":[" TERMINAL("hold") "," TERMINAL(
+                                          "use $TOKEN_A") "," TERMINAL("show shown-value-a") "]}\n" FOREVER);
     fake_hands_hold(w->hands, "hold");
     assert_int_equal(do_send(w, c, "go", true), -1);
     AWAIT(fake_hands_held(w->hands) == 1);
     struct secret_setter setters[] = {{w, c, "{\"TOKEN_A\":\"shown-value-a\"}", 0},
                                       {w, c, "{\"TOKEN_B\":{\"value\":\"value-b\"}}", 0}};
     for (size_t i = 0; i < ARRAY_LEN(setters); i++)
-        assert_true(thread_start(&setters[i].thread, "setter", THREAD_STACK_BYTES, set_one, &setters[i], NULL));
+        assert_true(
+            thread_start(&setters[i].thread, "setter", THREAD_STACK_BYTES, set_one, &setters[i], NULL));
     for (size_t i = 0; i < ARRAY_LEN(setters); i++)
         pthread_join(setters[i].thread, NULL);
     assert_int_equal(set_secret(w, c, "{\"BAD\":7}"), ERR_INVALID);
@@ -292,7 +294,8 @@ static void a_secret_that_no_key_opens_stops_only_the_run(void **state)
     conversation_unref(c);
     world_free(w, true);
 
-    w = world_new(&(struct world_options){.secret_key = "the first key", .store = store}); /* the round trip */
+    w = world_new(
+        &(struct world_options){.secret_key = "the first key", .store = store}); /* the round trip */
     world_script(w, "script", FOREVER);
     c = world_open(w, &id);
     assert_non_null(c);
@@ -488,6 +491,46 @@ static void a_full_queue_makes_runs_wait_and_requests_fail(void **state)
     end(w, c);
 }
 
+/* The disk fails now and then while messages come: what was acknowledged is there, what failed is not, and when the disk
+ * is well again so is the conversation. */
+static void a_store_that_fails_now_and_then(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    struct conversation *c = begin(w, FOREVER);
+    enum { N = 150 };
+    static struct answer answers[N];
+    fake_store_plan(w->store, (struct fake_plan){.nth = 5, .every = 5, .verdict = FAKE_FAIL});
+    for (int i = 0; i < N; i++) {
+        char text[40];
+        snprintf(text, sizeof(text), "number %d.", i);
+        answer_init(&answers[i], w);
+        ask_send(c, &answers[i], text, true);
+        if (i % 3 == 2)
+            AWAIT(atomic_load(&answers[i].came));
+        if (i % 10 == 9)
+            AWAIT(is_at_rest(c));
+    }
+    unsigned failed = 0;
+    for (int i = 0; i < N; i++) {
+        AWAIT(atomic_load(&answers[i].came));
+        char text[40];
+        snprintf(text, sizeof(text), "number %d.", i);
+        assert_int_equal(log_count(w, c->number, text), answers[i].error ? 0 : 1);
+        failed += answers[i].error != NULL;
+        answer_deinit(&answers[i]);
+    }
+    assert_in_range(failed, 1, N - 1);
+    fake_store_plans_clear(w->store);
+    AWAIT(is_at_rest(c));
+    assert_false(has_status(c, STATUS_RUNNING));
+    assert_log_sound(w, c->number);
+    assert_int_equal(do_send(w, c, "the last", true), -1);
+    AWAIT(rests_with(c, STATUS_FINISHED));
+    assert_true(log_answered(w, c->number, log_find(w, c->number, "the last")));
+    end(w, c);
+}
+
 static void what_died_running_is_repaired_after_a_start(void **state)
 {
     (void)state;
@@ -525,12 +568,14 @@ static void run_threads_need_little_stack(void **state)
 {
     (void)state;
     struct world *w = world_new(NULL);
-    struct conversation *c =
-        begin(w, "{\"text\":\"Let me look.\",\"calls\":[" TERMINAL("big 4000") "," TERMINAL("two") "]}\n"
-                 "{\"calls\":[{\"name\":\"file_editor\",\"arguments\":{\"command\":\"create\",\"path\":\"/work/a\","
-                 "\"file_text\":\"x\"}},{\"name\":\"nothing\",\"arguments\":\"{not json\"}]}\n"
-                 "{\"calls\":[{\"name\":\"think\",\"arguments\":{\"thought\":\"hm\"}}]}\n"
-                 "{\"error\":{\"status\":400,\"message\":\"no\"}}\n");
+    struct conversation *c = begin(
+        w,
+        "{\"text\":\"Let me look.\",\"calls\":[" TERMINAL("big 4000") "," TERMINAL(
+            "two") "]}\n"
+                   "{\"calls\":[{\"name\":\"file_editor\",\"arguments\":{\"command\":\"create\",\"path\":\"/work/a\","
+                   "\"file_text\":\"x\"}},{\"name\":\"nothing\",\"arguments\":\"{not json\"}]}\n"
+                   "{\"calls\":[{\"name\":\"think\",\"arguments\":{\"thought\":\"hm\"}}]}\n"
+                   "{\"error\":{\"status\":400,\"message\":\"no\"}}\n");
     assert_int_equal(set_secret(w, c, "{\"TOKEN_A\":\"a long enough value\"}"), -1);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(do_send(w, c, "go", true), -1);
@@ -563,6 +608,7 @@ int main(void)
         cmocka_unit_test(idle_ones_leave_memory_and_come_back),
         cmocka_unit_test(a_running_one_is_not_idle),
         cmocka_unit_test(a_full_queue_makes_runs_wait_and_requests_fail),
+        cmocka_unit_test(a_store_that_fails_now_and_then),
         cmocka_unit_test(what_died_running_is_repaired_after_a_start),
         cmocka_unit_test(run_threads_need_little_stack),
     };

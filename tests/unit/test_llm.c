@@ -248,6 +248,91 @@ static void test_addresses(void **state)
                "https://api.anthropic.com/v1/chat/completions", "k");
 }
 
+/* A client names the address: the operator's key goes to none but the operator's and the service's own. */
+static void test_environment_key_stays_home(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *base, *key;
+    } cases[] = {
+        {"http://127.0.0.1:9", "sk-env"},
+        {"HTTP://127.0.0.1:9/v2?x=1", "sk-env"},
+        {"https://API.openai.com:443/v1", "sk-env"},
+        {"http://127.0.0.1:99/v1", NULL},
+        {"https://127.0.0.1:9/v1", NULL},
+        {"http://127.0.0.1:9@other.example/v1", NULL},
+        {"http://127.0.0.1:9\\\\@other.example/v1", NULL},
+        {"https://api.openai.com.other.example/v1", NULL},
+        {"https://api.openai.com@other.example/v1", NULL},
+        {"http://api.openai.com/v1", NULL},
+        {"https://other.example/https://api.openai.com", NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        autobuf config = {0};
+        buf_addf(&config, "{\"model\":\"gpt-4o\",\"base_url\":\"%s\"}", cases[i].base);
+        struct llm *l = llm_make(config.p, env_value);
+        if (!str_eq(l->api_key, str_from(cases[i].key)))
+            fail_msg("%s gets the key \"%.*s\"", cases[i].base, STR_ARG(l->api_key));
+        llm_unref(l);
+    }
+}
+
+/* Without a key nothing is sent as one, and a server that wants one is understood. */
+static void test_no_key(void **state)
+{
+    (void)state;
+    struct fixture f;
+    autobuf config = {0};
+    fixture_init(&f, "m", "");
+    llm_unref(f.llm);
+    buf_addf(&config, "{\"model\":\"gpt-4o\",\"base_url\":\"%s\",\"num_retries\":1}", server.base);
+    f.llm = llm_make(config.p, env_value);
+    model_server_script(&server, "[{\"text\":\"local\"},{\"status\":401,\"error\":\"who are you\"}]");
+    expect_answer(&f);
+    autojson seen = model_server_requests(&server, 1, 0);
+    assert_null(json_get(json_get(json_at(json_root(seen), 0), "headers"), "authorization"));
+    assert_false(complete(&f));
+    assert_string_equal(f.e->code, "LLMAuthenticationError");
+    assert_non_null(strstr(f.e->text, "set api_key"));
+    fixture_deinit(&f);
+}
+
+static void test_numbers_are_bounded(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *given;
+        int64_t top_k;
+    } cases[] = {{"40", 40}, {"40.0", 40}, {"-1", -1}, {"1e300", LLM_TOP_K_MAX}, {"-1e300", LLM_TOP_K_MIN}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        autobuf config = {0};
+        buf_addf(&config, "{\"model\":\"m\",\"top_k\":%s}", cases[i].given);
+        struct llm *l = llm_make(config.p, NULL);
+        assert_int_equal(l->top_k, cases[i].top_k);
+        llm_unref(l);
+    }
+}
+
+/* Every piece repeats the name and ends like a whole object: reading the arguments again for each would take hours. */
+static void test_pieces_cost_what_they_bring(void **state)
+{
+    (void)state;
+    enum { PIECES = 100000, PIECE = 70 };
+    struct llm_draft d = {0};
+    autobuf piece = {0};
+    for (int i = 0; i < PIECE; i++)
+        buf_add_char(&piece, '}');
+    llm_draft_call_add(&d, 0, STR_NONE, STR("one"), STR("{\"a\":\"\\\""));
+    for (int i = 0; i < PIECES; i++)
+        llm_draft_call_add(&d, 0, STR_NONE, STR("one"), buf_str(&piece));
+    assert_int_equal(d.calls.n, 1);
+    llm_draft_call_add(&d, 0, STR_NONE, STR("one"), STR("\"}"));
+    llm_draft_call_add(&d, 0, STR_NONE, STR("two"), STR("{}"));
+    assert_int_equal(d.calls.n, 2);
+    assert_int_equal(d.calls.at[0].arguments.n, 8 + PIECES * PIECE + 2);
+    llm_draft_deinit(&d);
+}
+
 static void test_unusable_configurations(void **state)
 {
     (void)state;
@@ -360,6 +445,10 @@ int main(void)
         cmocka_unit_test(test_request),
         cmocka_unit_test(test_model_families),
         cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_environment_key_stays_home),
+        cmocka_unit_test(test_no_key),
+        cmocka_unit_test(test_numbers_are_bounded),
+        cmocka_unit_test(test_pieces_cost_what_they_bring),
         cmocka_unit_test(test_unusable_configurations),
         cmocka_unit_test(test_cost_by_price),
         cmocka_unit_test(test_start),

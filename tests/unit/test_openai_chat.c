@@ -244,6 +244,29 @@ static void test_stream_failures(void **state)
                    ",\"stream\":true,\"timeout\":0.1");
 }
 
+/* What a server repeats of what it was sent, and addresses that hold a key, do not reach the log. */
+static void test_failures_hide_secrets(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct llm_failure failure;
+    fixture_init(
+        &f, "openai/gpt-x",
+        ",\"extra_headers\":{\"X-Team\":\"team-secret\",\"X-Other\":"
+        "\"team-secret-longer\",\"Proxy-Authorization\":\"Basic dXNlcjpwYXNz\",\"X-Short\":\"blue\"}");
+    llm_fail_status(f.llm, 400, STR_NONE,
+                    STR("got team-secret, team-secret-longer, sk-secret-key, dXNlcjpwYXNz and blue"),
+                    &failure, &f.e);
+    assert_non_null(strstr(f.e->text, "got **********, **********, **********, ********** and blue"));
+    err_free(f.e);
+    f.e = NULL;
+    llm_fail_status(f.llm, 307, STR("Location: http://elsewhere.example/login?token=abc123\r\n"), STR_NONE,
+                    &failure, &f.e);
+    assert_non_null(strstr(f.e->text, "http://elsewhere.example/login?…"));
+    assert_null(strstr(f.e->text, "abc123"));
+    fixture_deinit(&f);
+}
+
 static void test_timeout_whole(void **state)
 {
     (void)state;
@@ -266,6 +289,7 @@ int main(void)
         cmocka_unit_test(test_huge_arguments),
         cmocka_unit_test(test_failures),
         cmocka_unit_test(test_stream_failures),
+        cmocka_unit_test(test_failures_hide_secrets),
         cmocka_unit_test(test_timeout_whole),
     };
     return cmocka_run_group_tests(tests, servers_start, servers_stop);

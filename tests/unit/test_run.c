@@ -3,7 +3,8 @@
 #include "conversation_fixture.h"
 
 enum phase { START_QUEUED, MODEL_ASKED, TOOL_RUNNING, END_QUEUED, LEAVING };
-static const char *const phase_names[] = {"start queued", "model asked", "tool running", "end queued", "leaving"};
+static const char *const phase_names[] = {"start queued", "model asked", "tool running", "end queued",
+                                          "leaving"};
 enum action { SEND, RUN, PAUSE, INTERRUPT, DELETE, CLOSE, ACTIONS };
 static const char *const action_names[] = {"send", "run", "pause", "interrupt", "delete", "close"};
 static const char *const verdict_names[] = {"done", "fails", "lost"};
@@ -37,9 +38,11 @@ static void on_expired(void)
     say(d);
     log_print(d->w, d->number);
     if (d->c)
-        fprintf(stderr, "run %p, outstanding %u, pending %s, committed %s, poisoned %d, lost %d, deleted %d, mending %d\n",
-                (void *)d->c->run, d->c->outstanding, status_name(d->c->pending->status),
-                status_name(d->c->committed->status), d->c->poisoned, d->c->lost, d->c->deleted, d->c->mending);
+        fprintf(
+            stderr,
+            "run %p, outstanding %u, pending %s, committed %s, poisoned %d, lost %d, deleted %d, mending %d\n",
+            (void *)d->c->run, d->c->outstanding, status_name(d->c->pending->status),
+            status_name(d->c->committed->status), d->c->poisoned, d->c->lost, d->c->deleted, d->c->mending);
 }
 
 static const char script[] = "{\"calls\":[{\"name\":\"terminal\",\"arguments\":{\"command\":\"work 1\"}}]}\n"
@@ -143,7 +146,8 @@ static void assert_once(struct drive *d, const struct answer *a, const char *tex
     if (n != (a->error ? 0 : 1)) {
         say(d);
         log_print(d->w, d->number);
-        fail_msg("\"%s\" was answered with %s and is there %u times", text, a->error ? a->error->text : "success", n);
+        fail_msg("\"%s\" was answered with %s and is there %u times", text,
+                 a->error ? a->error->text : "success", n);
     }
 }
 
@@ -186,7 +190,8 @@ static void assert_goes_on(struct drive *d)
         on_expired();
         fail_msg("it takes no message any more: %s", last.error->text);
     }
-    AWAIT(is_at_rest(d->c) && log_answered(d->w, d->number, log_find_last(d->w, d->number, "the last message")));
+    AWAIT(is_at_rest(d->c) &&
+          log_answered(d->w, d->number, log_find_last(d->w, d->number, "the last message")));
     assert_true(has_status(d->c, STATUS_FINISHED));
     assert_log_sound(d->w, d->number);
     d->answered_ns = last.at_ns;
@@ -236,7 +241,8 @@ static void check_here(struct drive *d)
 
 static void check_deleted(struct drive *d)
 {
-    if (d->verdict == FAKE_FAIL && d->act.error) { /* the store refused: as if nothing had been asked, but interrupted */
+    if (d->verdict == FAKE_FAIL &&
+        d->act.error) { /* the store refused: as if nothing had been asked, but interrupted */
         check_here(d);
         return;
     }
@@ -316,21 +322,21 @@ static void drive_all(enum phase phase, enum fake_verdict verdict)
             drive_end(&drives[i]);
 }
 
-#define DRIVE(name, phase)                                                                                   \
-    static void name##_done(void **state)                                                                    \
-    {                                                                                                        \
-        (void)state;                                                                                         \
-        drive_all(phase, FAKE_DO);                                                                           \
-    }                                                                                                        \
-    static void name##_fails(void **state)                                                                   \
-    {                                                                                                        \
-        (void)state;                                                                                         \
-        drive_all(phase, FAKE_FAIL);                                                                         \
-    }                                                                                                        \
-    static void name##_lost(void **state)                                                                    \
-    {                                                                                                        \
-        (void)state;                                                                                         \
-        drive_all(phase, FAKE_LOSE);                                                                         \
+#define DRIVE(name, phase)                 \
+    static void name##_done(void **state)  \
+    {                                      \
+        (void)state;                       \
+        drive_all(phase, FAKE_DO);         \
+    }                                      \
+    static void name##_fails(void **state) \
+    {                                      \
+        (void)state;                       \
+        drive_all(phase, FAKE_FAIL);       \
+    }                                      \
+    static void name##_lost(void **state)  \
+    {                                      \
+        (void)state;                       \
+        drive_all(phase, FAKE_LOSE);       \
     }
 
 DRIVE(start_queued, START_QUEUED)
@@ -339,14 +345,104 @@ DRIVE(tool_running, TOOL_RUNNING)
 DRIVE(end_queued, END_QUEUED)
 DRIVE(leaving, LEAVING)
 
-#define THREE(name)                                                                                          \
+/* ---- all of it at once ---- */
+
+#define HANDS 3
+#define ACTS 60 /* of each */
+
+struct user {
+    struct drive *drive;
+    unsigned seed;
+    unsigned failed;
+    pthread_t thread;
+};
+
+static void use(void *arg)
+{
+    struct user *u = arg;
+    struct drive *d = u->drive;
+    for (unsigned i = 0; i < ACTS; i++) {
+        struct answer a;
+        answer_init(&a, d->w);
+        switch (rand_r(&u->seed) % 6) {
+        case 0: ask_run(d->c, &a); break;
+        case 1: ask_pause(d->c, &a); break;
+        case 2: ask_interrupt(d->c, &a); break;
+        case 3: conversation_reject(d->c, STR("no"), answer_done, &a); break;
+        default: ask_send(d->c, &a, "a message", true); break;
+        }
+        AWAIT(atomic_load(&a.came));
+        u->failed += a.error != NULL;
+        answer_deinit(&a);
+    }
+}
+
+static void anything_in_any_order(enum fake_verdict verdict)
+{
+    autobuf lines = {0};
+    for (int i = 0; i < 200; i++)
+        buf_addf(&lines,
+                 "{\"calls\":[{\"name\":\"terminal\",\"arguments\":{\"command\":\"a %d\"}},"
+                 "{\"name\":\"terminal\",\"arguments\":{\"command\":\"b %d\"}}]}\n%s",
+                 i, i, i % 3 ? "" : "{\"text\":\"so far\"}\n");
+    buf_add_cstr(&lines, "{\"text\":\"another answer\",\"repeat\":true}\n");
+    struct drive d = {.verdict = verdict};
+    present = &d;
+    fake_on_expired = on_expired;
+    d.w = world_new(NULL);
+    world_script(d.w, "drive", lines.p);
+    d.c = world_create(d.w, "drive", NULL);
+    d.id = d.c->id;
+    d.number = d.c->number;
+    d.socket = fake_socket_open(d.w->server, conversation_ref(d.c), RESEND_ALL, 0);
+    if (verdict == FAKE_FAIL)
+        fake_store_plan(d.w->store, (struct fake_plan){.nth = 11, .every = 11, .verdict = FAKE_FAIL});
+    struct user users[HANDS];
+    for (unsigned i = 0; i < HANDS; i++) {
+        users[i] = (struct user){.drive = &d, .seed = i + 1};
+        assert_true(thread_start(&users[i].thread, "user", THREAD_STACK_BYTES, use, &users[i], NULL));
+    }
+    for (unsigned i = 0; i < HANDS; i++)
+        pthread_join(users[i].thread, NULL);
+    fake_store_plans_clear(d.w->store);
+    AWAIT(is_at_rest(d.c));
+    assert_false(has_status(d.c, STATUS_RUNNING));
+    assert_log_sound(d.w, d.number);
+    assert_false(fake_hands_doubled(d.w->hands));
+    assert_goes_on(&d);
+    assert_full_state(&d);
+    assert_frames(d.w, d.socket, d.number, 0, true);
+    answer_init(&d.first, d.w);
+    answer_init(&d.act, d.w);
+    drive_end(&d);
+}
+
+static void anything_in_any_order_done(void **state)
+{
+    (void)state;
+    anything_in_any_order(FAKE_DO);
+}
+
+static void anything_in_any_order_fails(void **state)
+{
+    (void)state;
+    anything_in_any_order(FAKE_FAIL);
+}
+
+#define THREE(name) \
     cmocka_unit_test(name##_done), cmocka_unit_test(name##_fails), cmocka_unit_test(name##_lost)
 
 int main(void)
 {
     clock_init();
     const struct CMUnitTest tests[] = {
-        THREE(start_queued), THREE(model_asked), THREE(tool_running), THREE(end_queued), THREE(leaving),
+        cmocka_unit_test(anything_in_any_order_done),
+        cmocka_unit_test(anything_in_any_order_fails),
+        THREE(start_queued),
+        THREE(model_asked),
+        THREE(tool_running),
+        THREE(end_queued),
+        THREE(leaving),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -68,6 +68,17 @@ void reply_invalid(struct request *r, const char *field, const char *message)
     request_reply_problems(r, &problems);
 }
 
+void reply_page_missing(struct request *r, struct str page, const char *what)
+{
+    struct json_problems problems = {.arena = request_arena(r)};
+    struct json_path query = {.name = STR("query")};
+    autobuf text = {0};
+    buf_addf(&text, "Value error, there is no such %s", what);
+    json_problem_at(&problems, &(struct json_path){.parent = &query, .name = STR("page_id")}, "value_error",
+                    buf_str(&text), &(struct json_input){.text = page}, STR_NONE);
+    request_reply_problems(r, &problems);
+}
+
 void reply_error(struct request *r, const struct err *e)
 {
     if (e && e->kind == ERR_INVALID)

@@ -5,7 +5,9 @@
 #include "json/problem.h"
 #include "net/openapi.h"
 
-#define PAGE_LIMIT 100 /* items of a page, and ids of a batch */
+#define PAGE_LIMIT 100                /* items of a page, and ids of a batch */
+#define PAGE_BYTES (8 * 1024 * 1024)  /* a page ends early past this much text; its successor goes on */
+#define BATCH_BYTES (16 * 1024 * 1024) /* of a batch's answer; past it 413 */
 
 struct agent_server {
     struct agent_server_config config;
@@ -63,8 +65,8 @@ struct act {
     struct conversation *conversation;
     struct json_doc *doc; /* what `run` passes on, if anything; freed at the end */
     void (*run)(struct act *a);
-    void (*missing)(struct request *r,
-                    const void *args); /* answers when there is no such conversation; NULL: 404 */
+    /* Answers when there is no such conversation; NULL: 404. */
+    void (*missing)(struct request *r, const void *args);
 };
 void act_start(const struct act *template); /* `conversation` unset */
 void act_success(void *arg, const struct err *e);
@@ -82,6 +84,17 @@ void reply_error(struct request *r, const struct err *e);      /* ERR_INVALID is
 void reply_invalid(struct request *r, const char *field, const char *message);
 void problem_value(struct json_problems *problems, const struct json_path *path,
                    const struct json_value *value, const char *message);
+
+/* 422: what `page_id` names does not exist. */
+void reply_page_missing(struct request *r, struct str page, const char *what);
+
+/* ---- several by their ids (batch.c) ---- */
+
+/* Adds the JSON of the one with this id. ERR_NOT_FOUND: null stands for it. */
+typedef bool batch_item(struct request *r, const void *arg, const struct uuid *id, struct buf *out,
+                        struct err **e);
+/* Answers with an array in the order of `ids` (at most PAGE_LIMIT). One that is named again is not fetched again. */
+void reply_batch(struct request *r, const struct uuid *ids, size_t n, batch_item *item, const void *arg);
 
 /* ---- messages (message.c) ---- */
 

@@ -3,6 +3,9 @@
 #include "api/agent_server/start.h"
 #include "base/cleanup.h"
 
+#define FINISH_PAGE 20      /* actions fetched at once in search of the last finish call */
+#define FINISH_SCAN_MAX 500 /* actions looked at; one further back is not the answer to what was asked last */
+
 /* ---- run, pause, interrupt ---- */
 
 static void run_answer(void *arg, const struct err *e)
@@ -122,54 +125,80 @@ static void set_policy(struct request *r, const void *argsp)
 
 /* ---- GET /{id}/agent_final_response ---- */
 
-/* The answer that an event holds, if it is one: a finish call's message or the text of an agent's message. */
-static bool event_response(const struct store_item *item, struct buf *out)
+/* The newest of the agent's events that are of one kind, from `from` back (-1: from the end). */
+static bool agents_events(struct request *r, int64_t number, enum event_kind kind, int64_t from, size_t max,
+                          struct arena *arena, struct store_item **items, size_t *n, int64_t *next,
+                          struct err **e)
 {
-    bool is_finish = item->kind == EVENT_ACTION && str_find(item->json, STR("\"FinishAction\"")) >= 0;
-    if (!is_finish && item->kind != EVENT_MESSAGE)
-        return false;
+    struct store_filter filter = {
+        .kind = (int)kind,
+        .source = SOURCE_AGENT,
+        .since_us = INT64_MIN,
+        .until_us = INT64_MAX,
+        .descending = true,
+        .from_seq = from,
+        .limit = max,
+        .bytes_max = STORE_PAGE_BYTES,
+    };
+    return store_search(conversations_store(conversations_of(r)), number, &filter, arena, items, n, next, e);
+}
+
+static void add_message_text(const struct store_item *item, struct buf *out)
+{
     autojson doc = json_parse_trusted(item->json, NULL);
-    const struct json_value *event = json_root(doc);
-    if (is_finish) {
-        const struct json_value *action = json_get(event, "action");
-        if (!str_is(json_get_str(action, "kind"), "FinishAction"))
-            return false;
-        buf_add(out, json_get_str(action, "message"));
-        return true;
-    }
-    const struct json_value *content = json_get(json_get(event, "llm_message"), "content");
+    const struct json_value *content = json_get(json_get(json_root(doc), "llm_message"), "content");
     for (struct json_iter it = json_iter(content); json_next(&it);)
         buf_add(out, json_get_str(it.value, "text"));
+}
+
+static bool add_finish_text(const struct store_item *item, struct buf *out)
+{
+    if (str_find(item->json, STR("\"FinishAction\"")) < 0)
+        return false;
+    autojson doc = json_parse_trusted(item->json, NULL);
+    const struct json_value *action = json_get(json_root(doc), "action");
+    if (!str_is(json_get_str(action, "kind"), "FinishAction"))
+        return false;
+    buf_add(out, json_get_str(action, "message"));
     return true;
 }
 
-static bool find_response(struct request *r, const struct uuid *id, struct buf *out, struct err **e)
+/* A finish call that is newer than event `after`: its message goes to `out`. */
+static bool find_finish(struct request *r, int64_t number, int64_t after, struct buf *out, bool *found,
+                        struct err **e)
 {
-    struct conversations *all = conversations_of(r);
-    struct store *store = conversations_store(all);
-    int64_t number, next = -1;
-    if (!conversations_number(all, id, &number, e))
-        return false;
+    int64_t next = -1;
+    size_t seen = 0;
     do {
         autoarena arena = arena_new();
         struct store_item *items;
-        size_t n;
-        struct store_filter filter = {
-            .kind = -1,
-            .source = SOURCE_AGENT,
-            .since_us = INT64_MIN,
-            .until_us = INT64_MAX,
-            .descending = true,
-            .from_seq = next,
-            .limit = STORE_LIST_MAX,
-            .bytes_max = STORE_PAGE_BYTES,
-        };
-        if (!store_search(store, number, &filter, arena, &items, &n, &next, e))
+        size_t n = 0;
+        if (!agents_events(r, number, EVENT_ACTION, next, FINISH_PAGE, arena, &items, &n, &next, e))
             return false;
-        for (size_t i = 0; i < n; i++)
-            if (event_response(&items[i], out))
+        for (size_t i = 0; i < n && !*found; i++) {
+            if ((int64_t)items[i].seq <= after)
                 return true;
-    } while (next >= 0);
+            *found = add_finish_text(&items[i], out);
+        }
+        seen += n;
+    } while (!*found && next > after && seen < FINISH_SCAN_MAX);
+    return true;
+}
+
+/* The message of the last finish call, or the text of the agent's last message: whichever is newer. */
+static bool find_response(struct request *r, const struct uuid *id, struct buf *out, struct err **e)
+{
+    autoarena arena = arena_new();
+    struct store_item *message;
+    size_t messages = 0;
+    int64_t number, next;
+    bool found = false;
+    if (!conversations_number(conversations_of(r), id, &number, e) ||
+        !agents_events(r, number, EVENT_MESSAGE, -1, 1, arena, &message, &messages, &next, e) ||
+        !find_finish(r, number, messages > 0 ? (int64_t)message->seq : -1, out, &found, e))
+        return false;
+    if (!found && messages > 0)
+        add_message_text(message, out);
     return true;
 }
 

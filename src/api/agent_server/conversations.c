@@ -2,6 +2,7 @@
 #include "api/agent_server/app.h"
 #include "api/agent_server/start.h"
 #include "base/cleanup.h"
+#include "base/log.h"
 
 #define TITLE_MAX 200 /* characters */
 
@@ -80,38 +81,21 @@ static const struct json_field batch_fields[] = {
      .doc = "Show the agents' skills, which are left out otherwise."},
 };
 
-/* Adds the info of one, or null. */
-static bool add_info(struct request *r, const struct uuid *id, bool with_skills, struct buf *out,
+static bool add_info(struct request *r, const void *arg, const struct uuid *id, struct buf *out,
                      struct err **e)
 {
-    autoerr why = NULL;
-    autobytes info = conversations_info(conversations_of(r), id, with_skills, &why);
-    if (!info && why->kind != ERR_NOT_FOUND) {
-        if (e)
-            *e = steal(why);
+    const bool *with_skills = arg;
+    autobytes info = conversations_info(conversations_of(r), id, *with_skills, e);
+    if (!info)
         return false;
-    }
-    buf_add(out, info ? bytes_str(info) : STR("null"));
+    buf_add(out, bytes_str(info));
     return true;
 }
 
 static void batch_conversations(struct request *r, const void *argsp)
 {
     const struct batch_args *args = argsp;
-    const struct uuid *ids = args->ids.items;
-    autoerr e = NULL;
-    autobuf body = {0};
-    buf_add_char(&body, '[');
-    for (size_t i = 0; i < args->ids.n; i++) {
-        if (i > 0)
-            buf_add_char(&body, ',');
-        if (!add_info(r, &ids[i], args->include_skills, &body, &e)) {
-            request_reply_error(r, e);
-            return;
-        }
-    }
-    buf_add_char(&body, ']');
-    request_reply_json(r, 200, &body);
+    reply_batch(r, args->ids.items, args->ids.n, add_info, &args->include_skills);
 }
 
 /* ---- GET /search, /count ---- */
@@ -189,33 +173,17 @@ static void end_page(struct buf *body, bool more, const struct uuid *next)
     }
 }
 
-static bool add_page(struct request *r, const struct search_args *args, struct buf *body, struct err **e)
-{
-    struct bytes *infos[PAGE_LIMIT];
-    size_t n = 0;
-    struct uuid next;
-    bool more = false;
-    if (!conversations_search(conversations_of(r), status_wanted(args), sort_orders[args->sort_order],
-                              args->has_page ? &args->page : NULL, (size_t)args->limit, infos, &n, &next,
-                              &more, e))
-        return false;
-    for (size_t i = 0; i < n; i++) {
-        if (i > 0)
-            buf_add_char(body, ',');
-        buf_add(body, bytes_str(infos[i]));
-        bytes_unref(infos[i]);
-    }
-    end_page(body, more, &next);
-    return true;
-}
+struct page {
+    struct uuid ids[PAGE_LIMIT], next;
+    size_t n;
+    bool more;
+};
 
-static bool add_page_with_skills(struct request *r, const struct search_args *args, struct buf *body,
-                                 struct err **e)
+/* What the page would have if nothing were too large. The rows' texts are not kept: they are read again one by one. */
+static bool list_page(struct request *r, const struct search_args *args, struct page *page, struct err **e)
 {
+    autoarena arena = arena_new();
     struct store_row *rows = NULL;
-    size_t n = 0;
-    struct uuid next;
-    bool more = false;
     enum status status = status_wanted(args);
     struct store_list query = {
         .kind = STORE_CONVERSATION,
@@ -224,33 +192,72 @@ static bool add_page_with_skills(struct request *r, const struct search_args *ar
         .from = args->has_page ? &args->page : NULL,
         .limit = (size_t)args->limit,
     };
-    if (!store_list(conversations_store(conversations_of(r)), &query, request_arena(r), &rows, &n, &next,
-                    &more, e))
+    if (!store_list(conversations_store(conversations_of(r)), &query, arena, &rows, &page->n, &page->next,
+                    &page->more, e))
         return false;
+    for (size_t i = 0; i < page->n; i++)
+        page->ids[i] = rows[i].id;
+    return true;
+}
+
+/* One deleted meanwhile is left out, and a damaged one does not take the page with it; but a page is never short because
+ * the disk could not be read just now. */
+static bool may_be_left_out(const struct uuid *id, const struct err *e)
+{
+    char text[UUID_DASHED_LEN + 1];
+    if (e->kind == ERR_NOT_FOUND)
+        return true;
+    if (e->kind != ERR_INVALID && e->kind != ERR_INTERNAL)
+        return false;
+    uuid_dashed(id, text);
+    log_error("conversation %s cannot be shown: %s", text, err_text(e));
+    return true;
+}
+
+static bool add_page(struct request *r, const struct search_args *args, struct page *page, struct buf *body,
+                     struct err **e)
+{
     size_t before = body->n;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < page->n; i++) {
         autoerr why = NULL;
-        autobytes info = conversations_info(conversations_of(r), &rows[i].id, true, &why);
-        if (!info)
-            continue; /* deleted since */
-        if (body->n > before)
+        if (body->n > PAGE_BYTES) {
+            page->more = true;
+            page->next = page->ids[i];
+            break;
+        }
+        autobytes info =
+            conversations_info(conversations_of(r), &page->ids[i], args->include_skills, &why);
+        if (!info && !may_be_left_out(&page->ids[i], why)) {
+            *e = steal(why);
+            return false;
+        }
+        if (info && body->n > before)
             buf_add_char(body, ',');
-        buf_add(body, bytes_str(info));
+        if (info)
+            buf_add(body, bytes_str(info));
     }
-    end_page(body, more, &next);
+    end_page(body, page->more, &page->next);
     return true;
 }
 
 static void search_conversations(struct request *r, const void *argsp)
 {
     const struct search_args *args = argsp;
+    struct page page = {.n = 0};
+    char id[UUID_HEX_LEN + 1];
     autoerr e = NULL;
     autobuf body = {0};
     buf_add(&body, STR("{\"items\":["));
-    if (args->include_skills ? add_page_with_skills(r, args, &body, &e) : add_page(r, args, &body, &e))
+    if (!list_page(r, args, &page, &e)) {
+        if (e->kind == ERR_NOT_FOUND)
+            reply_page_missing(r, uuid_hex(&args->page, id), "conversation");
+        else
+            request_reply_error(r, e);
+    } else if (add_page(r, args, &page, &body, &e)) {
         request_reply_json(r, 200, &body);
-    else
+    } else {
         request_reply_error(r, e);
+    }
 }
 
 static void count_conversations(struct request *r, const void *argsp)
@@ -349,7 +356,8 @@ static const struct route_response batch_responses[] = {
     {.status = 200,
      .description = "The conversations in the order asked for; null for one that does not exist.",
      .ref = "{\"type\":\"array\",\"items\":{\"anyOf\":[{\"$ref\":\"#/components/schemas/ConversationInfo\"},"
-            "{\"type\":\"null\"}]}}"}};
+            "{\"type\":\"null\"}]}}"},
+    {.status = 413, .description = "The answer would be too large.", .ref = "Error"}};
 
 #define TAG .tag = "Conversations"
 static const struct route routes[] = {
@@ -398,7 +406,7 @@ static const struct route routes[] = {
      .query_fields = batch_fields,
      .query_count = ARRAY_LEN(batch_fields),
      .responses = batch_responses,
-     .response_count = 1},
+     .response_count = ARRAY_LEN(batch_responses)},
     {.method = HTTP_PATCH_,
      .path = "/api/conversations/{conversation_id}",
      .handle = patch_conversation,

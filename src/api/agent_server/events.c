@@ -3,8 +3,7 @@
 #include "api/agent_server/app.h"
 #include "base/cleanup.h"
 
-#define EVENTS_PAGE_BYTES (8 * 1024 * 1024) /* a page ends early past this much text; its successor goes on */
-#define REASON_MAX 10000                    /* characters */
+#define REASON_MAX 10000 /* characters */
 
 /* The number of a conversation for its events; answers the request when there is none. */
 static bool find_conversation(struct request *r, const struct uuid *id, int64_t *number)
@@ -84,20 +83,9 @@ static bool make_filter(const struct search_args *args, struct store_filter *fil
         .descending = args->sort_order == 1,
         .from_seq = -1,
         .limit = (size_t)args->limit,
-        .bytes_max = EVENTS_PAGE_BYTES,
+        .bytes_max = PAGE_BYTES,
     };
     return filter->kind != 0 && filter->source != 0;
-}
-
-static void refuse_page(struct request *r, struct str page)
-{
-    struct json_problems problems = {.arena = request_arena(r)};
-    json_problem_at(
-        &problems,
-        &(struct json_path){.parent = &(struct json_path){.name = STR("query")}, .name = STR("page_id")},
-        "value_error", STR("Value error, there is no such event"), &(struct json_input){.text = page},
-        STR_NONE);
-    request_reply_problems(r, &problems);
 }
 
 /* Where a page begins; answers the request if that event does not exist. */
@@ -109,7 +97,7 @@ static bool find_page(struct request *r, int64_t number, struct str page, int64_
     if (!page.p)
         return true;
     if (!uuid_parse(page, &id)) {
-        refuse_page(r, page);
+        reply_page_missing(r, page, "event");
         return false;
     }
     if (store_find(store_of(r), number, &id, false, request_arena(r), &item, &e)) {
@@ -117,7 +105,7 @@ static bool find_page(struct request *r, int64_t number, struct str page, int64_
         return true;
     }
     if (e->kind == ERR_NOT_FOUND)
-        refuse_page(r, page);
+        reply_page_missing(r, page, "event");
     else
         request_reply_error(r, e);
     return false;
@@ -210,14 +198,11 @@ static const struct json_field event_path_fields[] = {
      .doc = "Id of the event."},
 };
 
-/* ERR_NOT_FOUND for a text that is no id, too: it names no event. */
-static bool find_event(struct request *r, int64_t number, struct str text, bool whole,
-                       struct store_item *item, struct err **e)
+/* A text that is no id becomes the zero id: neither names an event. */
+static struct uuid event_id(struct str text)
 {
     struct uuid id;
-    if (!uuid_parse(text, &id))
-        return err_set(e, ERR_NOT_FOUND, "no such event");
-    return store_find(store_of(r), number, &id, whole, request_arena(r), item, e);
+    return uuid_parse(text, &id) ? id : (struct uuid){0};
 }
 
 static void get_event(struct request *r, const void *argsp)
@@ -228,7 +213,8 @@ static void get_event(struct request *r, const void *argsp)
     autoerr e = NULL;
     if (!find_conversation(r, &args->id, &number))
         return;
-    if (find_event(r, number, args->event, true, &item, &e)) {
+    struct uuid id = event_id(args->event);
+    if (store_find(store_of(r), number, &id, true, request_arena(r), &item, &e)) {
         autobuf body = {0};
         buf_add(&body, item.json);
         request_reply_json(r, 200, &body);
@@ -265,31 +251,29 @@ static bool check_ids(struct request *r, const struct json_value *ids)
     return false;
 }
 
+static bool add_event(struct request *r, const void *arg, const struct uuid *id, struct buf *out,
+                      struct err **e)
+{
+    const int64_t *number = arg;
+    autoarena arena = arena_new();
+    struct store_item item = {0};
+    if (!store_find(store_of(r), *number, id, false, arena, &item, e))
+        return false;
+    buf_add(out, item.json);
+    return true;
+}
+
 static void batch_events(struct request *r, const void *argsp)
 {
     const struct id_args *args = argsp;
     const struct json_value *ids = request_json(r);
+    struct uuid list[PAGE_LIMIT];
     int64_t number;
     if (!check_ids(r, ids) || !find_conversation(r, &args->id, &number))
         return;
-    autobuf body = {0};
-    buf_add_char(&body, '[');
-    for (struct json_iter it = json_iter(ids); json_next(&it);) {
-        autoerr e = NULL;
-        struct store_item item = {0};
-        if (it.index > 0)
-            buf_add_char(&body, ',');
-        if (find_event(r, number, json_str(it.value), false, &item, &e)) {
-            buf_add(&body, item.json);
-        } else if (e->kind == ERR_NOT_FOUND) {
-            buf_add(&body, STR("null"));
-        } else {
-            request_reply_error(r, e);
-            return;
-        }
-    }
-    buf_add_char(&body, ']');
-    request_reply_json(r, 200, &body);
+    for (struct json_iter it = json_iter(ids); json_next(&it);)
+        list[it.index] = event_id(json_str(it.value));
+    reply_batch(r, list, json_count(ids), add_event, &number);
 }
 
 /* ---- POST ---- */
@@ -412,7 +396,8 @@ static const struct route_response batch_responses[] = {
      .description = "The events in the order asked for; null for one that does not exist.",
      .ref =
          "{\"type\":\"array\",\"items\":{\"anyOf\":[{\"$ref\":\"#/components/schemas/Event\"},{\"type\":\"null\"}]}}"},
-    MISSING};
+    MISSING,
+    {.status = 413, .description = "The answer would be too large.", .ref = "Error"}};
 
 #define EVENTS "/api/conversations/{conversation_id}/events"
 #define OPERATION "_api_conversations__conversation_id__events"
@@ -463,7 +448,7 @@ static const struct route routes[] = {
      .args_size = sizeof(struct id_args),
      ID_PATH,
      .responses = batch_responses,
-     .response_count = 2},
+     .response_count = ARRAY_LEN(batch_responses)},
     {.method = HTTP_POST_,
      .path = EVENTS,
      .handle = send_message,

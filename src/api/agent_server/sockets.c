@@ -5,11 +5,12 @@
  * closed is freed when its last job has come back. */
 #include "api/agent_server/app.h"
 #include "base/cleanup.h"
-#include "base/vec.h"
 
 #define AUTH_MS 10000                       /* from the upgrade to the message with the key */
 #define AUTH_MESSAGE_MAX 4096               /* bytes of that message: it is parsed on the loop */
-#define WAITING_BYTES_MAX (4 * 1024 * 1024) /* messages of one client that wait for their turn */
+#define WAITING_MAX 256                     /* messages of one client that wait for their turn */
+#define WAITING_BYTES_MAX (4 * 1024 * 1024) /* their text, with WAITING_OVERHEAD for each */
+#define WAITING_OVERHEAD 64                 /* memory that even an empty one costs */
 
 #define CLOSE_AUTH 4001
 #define CLOSE_MISSING 4004
@@ -26,19 +27,42 @@ struct client {
     enum resend resend;
     int64_t since_us;
     struct subscription *subscription;
-    VEC(struct bytes *) waiting;
-    size_t waiting_bytes;
+    struct bytes **waiting; /* a ring of WAITING_MAX; NULL while it is empty */
+    size_t waiting_first, waiting_count, waiting_bytes;
     unsigned busy; /* jobs under way, and calls that may close the socket */
 };
+
+/* ---- messages that wait ---- */
+
+static bool waiting_add(struct client *c, struct str text)
+{
+    size_t bytes = text.n + WAITING_OVERHEAD;
+    if (c->waiting_count == WAITING_MAX || c->waiting_bytes + bytes > WAITING_BYTES_MAX)
+        return false;
+    if (!c->waiting)
+        c->waiting = xcalloc(WAITING_MAX, sizeof(*c->waiting));
+    c->waiting[(c->waiting_first + c->waiting_count++) % WAITING_MAX] = bytes_new(text);
+    c->waiting_bytes += bytes;
+    return true;
+}
+
+static struct bytes *waiting_take(struct client *c)
+{
+    struct bytes *text = c->waiting[c->waiting_first];
+    c->waiting_first = (c->waiting_first + 1) % WAITING_MAX;
+    c->waiting_bytes -= text->n + WAITING_OVERHEAD;
+    if (--c->waiting_count == 0)
+        free(steal(c->waiting)); /* an idle socket keeps no memory for messages */
+    return text;
+}
 
 /* Leaves and enters what may end the client. False: it is gone. */
 static bool client_release(struct client *c)
 {
     if (--c->busy > 0 || c->stage != STAGE_CLOSED)
         return true;
-    for (size_t i = 0; i < c->waiting.n; i++)
-        bytes_unref(c->waiting.at[i]);
-    vec_deinit(&c->waiting);
+    while (c->waiting_count > 0)
+        bytes_unref(waiting_take(c));
     free(c);
     return false;
 }
@@ -131,27 +155,22 @@ static void job_run(void *arg)
 
 static void client_next(struct client *c)
 {
-    if (c->busy > 0 || c->stage != STAGE_ATTACHED || c->waiting.n == 0)
+    if (c->busy > 0 || c->stage != STAGE_ATTACHED || c->waiting_count == 0)
         return;
     struct job *job = xcalloc(1, sizeof(*job));
     job->client = c;
     job->conversation = conversation_ref(subscription_conversation(c->subscription));
-    job->text = c->waiting.at[0];
-    c->waiting_bytes -= job->text->n;
-    vec_remove(&c->waiting, 0);
+    job->text = waiting_take(c);
     c->busy++;
     pool_submit_always(c->app->config.pool, job_run, job);
 }
 
 static void client_take(struct client *c, struct str text)
 {
-    if (c->waiting_bytes + text.n > WAITING_BYTES_MAX) {
+    if (waiting_add(c, text))
+        client_next(c);
+    else
         client_refuse(c, CLOSE_TRY_LATER, "Too many messages are waiting");
-        return;
-    }
-    vec_push(&c->waiting, bytes_new(text));
-    c->waiting_bytes += text.n;
-    client_next(c);
 }
 
 /* ---- attaching ---- */

@@ -1,6 +1,7 @@
 /* POST /api/conversations: a new conversation, or one that is there already. */
 #include "api/agent_server/app.h"
 #include "api/agent_server/start.h"
+#include "base/cleanup.h"
 #include "base/path.h"
 #include "base/utf8.h"
 
@@ -13,6 +14,9 @@
 #define SECRET_NAME_MAX 256        /* bytes */
 #define SECRET_VALUE_MAX (1 << 20) /* bytes */
 #define MAX_ITERATIONS 500
+/* Bytes of JSON of the agent, and of each other part that is kept with a conversation: every answer that shows the
+ * conversation has it. */
+#define PART_BYTES_MAX (2 * 1024 * 1024)
 
 /* ---- the request ---- */
 
@@ -334,6 +338,21 @@ static void check_texts(struct check *c, const struct start_args *args)
         wrong(c, "workspace", NULL, "value_error", "Value error, a path has no NUL");
 }
 
+static void check_sizes(struct check *c, struct request *r)
+{
+    static const char *const parts[] = {"agent", "agent_settings", "client_tools", "hook_config", "plugins"};
+    if (request_body(r).n <= PART_BYTES_MAX)
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        autobuf text = {0};
+        const struct json_value *part = json_get(request_json(r), parts[i]);
+        if (part)
+            json_add(&text, part);
+        if (text.n > PART_BYTES_MAX)
+            wrong(c, parts[i], NULL, "too_long", "This has more than 2 MiB of JSON, the most there may be");
+    }
+}
+
 static void start_check(struct check *c, const struct start_args *args, const struct json_value *request,
                         struct policy *policy, struct buf *message)
 {
@@ -398,6 +417,7 @@ static void start_conversation(struct request *r, const void *argsp)
     struct policy policy = {.kind = POLICY_NEVER};
     autobuf message = {0};
     const struct json_value *request = request_json(r);
+    check_sizes(&check, r);
     start_check(&check, args, request, &policy, &message);
     if (!check.ok) {
         request_reply_problems(r, &problems);
