@@ -29,6 +29,13 @@ struct turn {
 
 /* --- preparing calls --- */
 
+static struct str masked(const struct turn *t, struct str text)
+{
+    autobuf out = {0};
+    const struct mask *m = t->host->mask(t->host->arg);
+    return mask_longest(m) > 0 && mask_apply(m, text, &out) ? arena_str(t->arena, buf_str(&out)) : text;
+}
+
 static struct str call_id_new(struct arena *arena)
 {
     char hex[UUID_HEX_LEN + 1];
@@ -89,22 +96,16 @@ static void call_prepare(struct turn *t, size_t index)
     p->call_id = call->id.n == 0 || call_id_taken(t, call->id, index) ? call_id_new(t->arena) : call->id;
     p->given = arguments_as_given(call->arguments, t->arena);
     p->tool = tool_resolve(agent_tools(t->agent), call->name, &arguments, t->arena);
-    p->name = p->tool ? str_from(p->tool->name) : name_as_given(call->name, t->arena);
+    p->name = p->tool ? str_from(p->tool->name) : name_as_given(masked(t, call->name), t->arena);
     if (!p->tool)
-        p->error = unknown_tool(t, call->name);
-    else if (!tool_decode(p->tool, arguments, t->host->has_analyzer, t->arena, &p->arguments, &why))
+        p->error = unknown_tool(t, masked(t, call->name));
+    else if (!tool_decode_masked(p->tool, arguments, t->host->has_analyzer, t->host->mask(t->host->arg),
+                                 t->arena, &p->arguments, &why))
         p->error = arena_str(t->arena, str_from(err_text(why)));
     t->valid += !p->error.p;
 }
 
 /* --- events --- */
-
-static struct str masked(const struct turn *t, struct str text)
-{
-    autobuf out = {0};
-    const struct mask *m = t->host->mask(t->host->arg);
-    return mask_longest(m) > 0 && mask_apply(m, text, &out) ? arena_str(t->arena, buf_str(&out)) : text;
-}
 
 static void action_body(const struct turn *t, const struct prepared *p, bool first, struct event_draft *d)
 {

@@ -5,6 +5,7 @@
 #include <ctype.h>
 
 #define NAMES_SHOWN_MAX 20      /* parameters listed in an error */
+#define NAME_SHOWN_MAX 64       /* bytes of each */
 #define SUMMARY_MAX 2000        /* bytes of a summary */
 #define SUMMARY_DEFAULT_MAX 200 /* bytes of arguments in a summary that we make up */
 
@@ -18,9 +19,19 @@ struct arguments {
     struct argument at[TOOL_ARGUMENTS_COUNT_MAX];
     size_t n;
     struct str summary, risk;
+    const struct mask *mask;
     struct json_doc *decoded[TOOL_ARGUMENTS_COUNT_MAX]; /* of texts that held JSON */
     size_t decoded_n;
 };
+
+/* What will be seen and has to be cut is masked first, so that no beginning of a secret is left. */
+static struct str shown(const struct arguments *a, struct str text, size_t max, struct arena *arena)
+{
+    autobuf masked = {0};
+    if (!mask_apply(a->mask, text, &masked))
+        return utf8_prefix_bytes(text, max);
+    return arena_str(arena, utf8_prefix_bytes(buf_str(&masked), max));
+}
 
 static void arguments_deinit(struct arguments *a)
 {
@@ -202,7 +213,7 @@ static bool take_meta(const struct tool *tool, struct arguments *a, bool with_ri
         } else if (str_is(arg->key, "summary")) {
             struct str text = str_trim(json_str(arg->value));
             if (text.n > 0)
-                a->summary = arena_str(arena, utf8_prefix_bytes(text, SUMMARY_MAX));
+                a->summary = arena_str(arena, shown(a, text, SUMMARY_MAX, arena));
         } else if (!take_risk(a, arg->value, with_risk && !tool->read_only, arena, e)) {
             return false;
         }
@@ -278,11 +289,12 @@ static void action_write(const struct tool *tool, const void *decoded, struct bu
 
 /* --- the whole --- */
 
-static bool refuse(const struct tool *tool, const struct arguments *a, const char *why, struct err **e)
+static bool refuse(const struct tool *tool, const struct arguments *a, const char *why, struct arena *arena,
+                   struct err **e)
 {
     autobuf names = {0};
     for (size_t i = 0; a && i < a->n && i < NAMES_SHOWN_MAX; i++)
-        buf_addf(&names, "%s%.*s", i ? ", " : "", STR_ARG(utf8_prefix_bytes(a->at[i].key, 64)));
+        buf_addf(&names, "%s%.*s", i ? ", " : "", STR_ARG(shown(a, a->at[i].key, NAME_SHOWN_MAX, arena)));
     if (names.n == 0)
         buf_add(&names, STR("none"));
     if (!a)
@@ -318,14 +330,14 @@ static bool decode(const struct tool *tool, const struct json_value *root, bool 
     autobuf normalized = {0}, action = {0};
     autoerr why = NULL;
     if (!arguments_collect(tool, root, a, arena, &why))
-        return refuse(tool, a, err_text(why), e);
+        return refuse(tool, a, err_text(why), arena, e);
     struct json_writer w = json_writer_python(&normalized);
     arguments_write(a, &w);
     if (!take_meta(tool, a, with_risk, arena, &why) || !action_decode(tool, a, arena, &action, &why))
-        return refuse(tool, a, err_text(why), e);
+        return refuse(tool, a, err_text(why), arena, e);
     if (!a->summary.p)
         a->summary = arena_printf(arena, "%s: %.*s", tool->name,
-                                  STR_ARG(utf8_prefix_bytes(buf_str(&normalized), SUMMARY_DEFAULT_MAX)));
+                                  STR_ARG(shown(a, buf_str(&normalized), SUMMARY_DEFAULT_MAX, arena)));
     *out = (struct tool_arguments){
         .action = arena_str(arena, buf_str(&action)),
         .normalized = arena_str(arena, buf_str(&normalized)),
@@ -335,8 +347,9 @@ static bool decode(const struct tool *tool, const struct json_value *root, bool 
     return true;
 }
 
-bool tool_decode(const struct tool *tool, struct str arguments, bool with_risk, struct arena *arena,
-                 struct tool_arguments *out, struct err **e)
+bool tool_decode_masked(const struct tool *tool, struct str arguments, bool with_risk,
+                        const struct mask *mask, struct arena *arena, struct tool_arguments *out,
+                        struct err **e)
 {
     autoerr why = NULL;
     if (arguments.n > LLM_ARGUMENTS_MAX)
@@ -347,9 +360,16 @@ bool tool_decode(const struct tool *tool, struct str arguments, bool with_risk, 
             tool->name, arguments.n, LLM_ARGUMENTS_MAX);
     autojson doc = arguments_parse(arguments, &why);
     if (!doc)
-        return refuse(tool, NULL, err_text(why), e);
+        return refuse(tool, NULL, err_text(why), arena, e);
     struct arguments *a = ARENA_NEW(arena, struct arguments);
+    a->mask = mask;
     bool ok = decode(tool, json_root(doc), with_risk, arena, a, out, e);
     arguments_deinit(a);
     return ok;
+}
+
+bool tool_decode(const struct tool *tool, struct str arguments, bool with_risk, struct arena *arena,
+                 struct tool_arguments *out, struct err **e)
+{
+    return tool_decode_masked(tool, arguments, with_risk, NULL, arena, out, e);
 }

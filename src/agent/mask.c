@@ -1,7 +1,8 @@
-/* Hiding secret values in text. A text is scanned once; at each byte only the values that begin with it are compared.
- * Secrets that overlap are hidden together, so that no end of the second one stays visible. */
+/* Hiding secret values in text. A text is scanned once; at each byte only the patterns that begin with it are compared.
+ * Those that overlap are hidden together, so that no end of the second one stays visible. */
 #include "agent/internal.h"
 #include "base/cleanup.h"
+#include "base/vec.h"
 #include <stdatomic.h>
 
 struct secret {
@@ -9,36 +10,71 @@ struct secret {
     size_t name_n, value_n;
 };
 
+/* What is looked for: a part of a value, which owns it. */
+struct pattern {
+    struct str text;
+    uint16_t next; /* 1 + index of the next one with the same first byte; 0: none */
+};
+
 struct mask {
     atomic_uint refs;
     size_t n, longest;
-    bool active;         /* at least one value is long enough to be hidden */
-    uint16_t first[256]; /* 1 + index of the first secret in `next` that begins with the byte; 0: none */
-    uint16_t *next;      /* chain through the secrets with the same first byte */
     struct secret *secrets;
+    uint16_t first[256]; /* as `next`: where the patterns with that first byte begin */
+    VEC(struct pattern) patterns;
 };
 
-#define MASK_SECRETS_MAX 65000 /* chains are 16 bits wide; more are not hidden, nor would anybody have them */
+#define MASK_PATTERNS_MAX \
+    65000 /* chains are 16 bits wide; more are not hidden, nor would anybody have them */
+
+static bool mask_active(const struct mask *m)
+{
+    return m && m->patterns.n > 0;
+}
+
+static void pattern_add(struct mask *m, struct str text)
+{
+    if (text.n < MASK_VALUE_MIN || m->patterns.n == MASK_PATTERNS_MAX)
+        return;
+    unsigned char c = (unsigned char)text.p[0];
+    vec_push(&m->patterns, ((struct pattern){text, m->first[c]}));
+    m->first[c] = (uint16_t)m->patterns.n;
+    if (text.n > m->longest)
+        m->longest = text.n;
+}
+
+/* A key of many lines is seldom printed as it is: tools number, indent and wrap lines, and terminals change their ends. */
+static void pattern_add_lines(struct mask *m, struct str value)
+{
+    struct str rest = str_trim(value);
+    if (str_find_char(rest, '\n') < 0)
+        return;
+    while (rest.n > 0) {
+        ssize_t at = str_find_char(rest, '\n');
+        size_t end = at < 0 ? rest.n : (size_t)at;
+        struct str line = str_trim(str_sub(rest, 0, end));
+        if (line.n >= MASK_LINE_MIN)
+            pattern_add(m, line);
+        rest = str_sub(rest, end + 1, rest.n);
+    }
+}
 
 struct mask *mask_new(const struct str *names, const struct str *values, size_t n)
 {
     struct mask *m = xcalloc(1, sizeof(*m));
-    n = n < MASK_SECRETS_MAX ? n : MASK_SECRETS_MAX;
     m->refs = 1;
     m->n = n;
     m->secrets = xcalloc(n, sizeof(*m->secrets));
-    m->next = xcalloc(n, sizeof(*m->next));
     for (size_t i = 0; i < n; i++) {
         struct str value = values[i].p ? values[i] : STR("");
         m->secrets[i] = (struct secret){str_dup(names[i]), str_dup(value), names[i].n, value.n};
-        if (value.n < MASK_VALUE_MIN)
-            continue;
-        unsigned char c = (unsigned char)value.p[0];
-        m->next[i] = m->first[c];
-        m->first[c] = (uint16_t)(i + 1);
-        m->active = true;
-        if (value.n > m->longest)
-            m->longest = value.n;
+        pattern_add(m, mask_value(m, i));
+    }
+    for (size_t i = 0; i < n; i++) { /* behind all that are whole, should there be too many */
+        struct str value = mask_value(m, i), trimmed = str_trim(value);
+        if (trimmed.n < value.n) /* outputs are trimmed, and files end with a line feed */
+            pattern_add(m, trimmed);
+        pattern_add_lines(m, value);
     }
     return m;
 }
@@ -60,7 +96,7 @@ void mask_unref(struct mask *m)
         free(m->secrets[i].name);
     }
     free(m->secrets);
-    free(m->next);
+    vec_deinit(&m->patterns);
     free(m);
 }
 
@@ -84,15 +120,14 @@ struct str mask_value(const struct mask *m, size_t i)
     return str_make(m->secrets[i].value, m->secrets[i].value_n);
 }
 
-/* Longest secret at `at`, 0 if none. */
+/* Longest pattern at `at`, 0 if none. */
 static size_t match_length(const struct mask *m, struct str text, size_t at)
 {
     size_t longest = 0;
-    for (uint16_t i = m->first[(unsigned char)text.p[at]]; i; i = m->next[i - 1]) {
-        const struct secret *s = &m->secrets[i - 1];
-        if (s->value_n > longest && s->value_n <= text.n - at &&
-            memcmp(text.p + at, s->value, s->value_n) == 0)
-            longest = s->value_n;
+    for (uint16_t i = m->first[(unsigned char)text.p[at]]; i; i = m->patterns.at[i - 1].next) {
+        struct str s = m->patterns.at[i - 1].text;
+        if (s.n > longest && s.n <= text.n - at && memcmp(text.p + at, s.p, s.n) == 0)
+            longest = s.n;
     }
     return longest;
 }
@@ -125,7 +160,7 @@ bool mask_apply(const struct mask *m, struct str text, struct buf *out)
 {
     size_t at = 0, start = 0, end = 0;
     bool hit = false;
-    if (!m || !m->active) {
+    if (!mask_active(m)) {
         buf_add(out, text);
         return false;
     }
@@ -141,12 +176,12 @@ bool mask_apply(const struct mask *m, struct str text, struct buf *out)
 size_t mask_apply_head(const struct mask *m, struct str text, struct buf *out)
 {
     size_t at = 0, start = 0, end = 0, safe = text.n;
-    if (m && m->active)
+    if (mask_active(m))
         safe = text.n > m->longest - 1 ? text.n - (m->longest - 1) : 0;
     /* Never inside a character. */
     while (safe > 0 && safe < text.n && ((unsigned char)text.p[safe] & 0xC0) == 0x80)
         safe--;
-    if (!m || !m->active) {
+    if (!mask_active(m)) {
         buf_add(out, text);
         return text.n;
     }
@@ -167,7 +202,7 @@ size_t mask_apply_head(const struct mask *m, struct str text, struct buf *out)
 
 void mask_apply_tail(const struct mask *m, struct str text, struct buf *out)
 {
-    size_t safe = m && m->active ? m->longest - 1 : 0, start = 0, end = 0;
+    size_t safe = mask_active(m) ? m->longest - 1 : 0, start = 0, end = 0;
     for (size_t at = 0; safe > 0 && at < text.n && span_next(m, text, at, &start, &end) && start < safe;
          at = end) {
         if (end > safe)
@@ -182,32 +217,44 @@ void mask_apply_tail(const struct mask *m, struct str text, struct buf *out)
 static size_t piece_length(const struct mask *m, struct str text, bool at_end)
 {
     size_t longest = 0;
-    for (size_t i = 0; i < m->n; i++) {
-        const struct secret *s = &m->secrets[i];
-        if (s->value_n < MASK_VALUE_MIN)
-            continue;
-        for (size_t n = s->value_n - 1 < text.n ? s->value_n - 1 : text.n; n >= MASK_VALUE_MIN && n > longest;
-             n--) {
+    for (size_t i = 0; i < m->patterns.n; i++) {
+        struct str s = m->patterns.at[i].text;
+        for (size_t n = s.n - 1 < text.n ? s.n - 1 : text.n; n >= MASK_VALUE_MIN && n > longest; n--) {
             const char *piece = at_end ? text.p + text.n - n : text.p;
-            if (memcmp(piece, at_end ? s->value : s->value + s->value_n - n, n) == 0)
+            if (memcmp(piece, at_end ? s.p : s.p + s.n - n, n) == 0)
                 longest = n;
         }
     }
     return longest;
 }
 
-void mask_apply_cut(const struct mask *m, struct str text, bool cut_before, bool cut_behind, struct buf *out)
+/* A piece is hidden together with what overlaps it, as everything else. */
+struct str mask_without_pieces(const struct mask *m, struct str text, bool cut_before, bool cut_behind)
 {
     size_t begin = 0, end = text.n;
-    if (m && m->active) {
-        if (cut_before)
-            begin = piece_length(m, text, false);
-        if (cut_behind)
-            end -= piece_length(m, str_sub(text, begin, text.n), true);
+    if (!mask_active(m))
+        return text;
+    if (cut_before)
+        begin = piece_length(m, text, false);
+    for (size_t i = 0; i < begin; i++) {
+        size_t reach = i + match_length(m, text, i);
+        begin = reach > begin ? reach : begin;
     }
-    if (begin > 0)
+    if (cut_behind)
+        end -= piece_length(m, str_sub(text, begin, text.n), true);
+    for (size_t i = end; end < text.n && i > begin && end - i < m->longest; i--) {
+        if (i - 1 + match_length(m, text, i - 1) > end)
+            end = i - 1;
+    }
+    return str_sub(text, begin, end);
+}
+
+void mask_apply_cut(const struct mask *m, struct str text, bool cut_before, bool cut_behind, struct buf *out)
+{
+    struct str rest = mask_without_pieces(m, text, cut_before, cut_behind);
+    if (rest.p > text.p)
         buf_add(out, STR(MASK_TEXT));
-    mask_apply(m, str_sub(text, begin, end), out);
-    if (end < text.n)
+    mask_apply(m, rest, out);
+    if (rest.p + rest.n < text.p + text.n)
         buf_add(out, STR(MASK_TEXT));
 }

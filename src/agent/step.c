@@ -26,12 +26,25 @@ static bool explain_no_vision(const struct agent_host *host, enum step *outcome,
     return append_one(host, &d, STATUS_FINISHED, e);
 }
 
+/* What a provider says may repeat what it was sent. */
+static struct err *err_masked(const struct agent_host *host, const struct err *why)
+{
+    autobuf text = {0};
+    struct err *shown = NULL;
+    mask_apply(host->mask(host->arg), str_from(why->text), &text);
+    err_set(&shown, why->kind, "%.*s", STR_ARG(buf_str(&text)));
+    if (why->code)
+        err_set_code(&shown, why->code);
+    return shown;
+}
+
 static void on_retry(void *arg, unsigned attempt, unsigned attempts, const struct err *why, double seconds)
 {
     struct delta_mask *d = arg;
+    autoerr shown = err_masked(d->host, why);
     delta_mask_reset(d);
     log_warn("conversation %.*s: model call failed (attempt %u of %u): %s; next in %.1f s",
-             STR_ARG(d->host->conversation), attempt, attempts, err_text(why), seconds);
+             STR_ARG(d->host->conversation), attempt, attempts, err_text(shown), seconds);
 }
 
 static bool ask_model(struct agent *a, const struct view *view, const struct agent_host *host,
@@ -89,10 +102,11 @@ bool agent_step(struct agent *a, struct view *view, const struct agent_host *hos
     if (!ask_model(a, view, host, arena, &answer, &why)) {
         if (!why)
             return err_set(e, ERR_INTERNAL, "the model call failed for an unknown reason");
-        if (!tell_model(host, why, &told, e))
+        autoerr shown = err_masked(host, why);
+        if (!tell_model(host, shown, &told, e))
             return false;
         if (!told && e)
-            *e = steal(why);
+            *e = steal(shown);
         return told;
     }
     if (!answer_append(a, view, host, &answer, arena, outcome, &run, e))

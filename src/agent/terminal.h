@@ -3,9 +3,9 @@
 #pragma once
 #include "agent/internal.h"
 
-#define TERMINAL_SOFT_S 30        /* without new output for this long the call returns */
+#define TERMINAL_SOFT_S 30          /* without new output for this long the call returns */
 #define TERMINAL_CALL_MAX_MS 600000 /* a call without `timeout` returns after this, however much is printed */
-#define TERMINAL_OUTPUT_MAX 30000 /* characters of output that the model gets */
+#define TERMINAL_OUTPUT_MAX 30000   /* characters of output that the model gets */
 
 struct terminal_facts {
     struct str command; /* masked */

@@ -113,8 +113,10 @@ void terminal_suffix(const struct terminal_facts *f, struct buf *out)
     if (f->given_up) {
         buf_add(out, STR("\n[There was no end after "));
         seconds_add(out, f->timeout);
-        buf_add(out, STR(" seconds, so the call was given up and the command told to stop; it may still run. " WAYS_ON
-                         " If the terminal stays occupied, use `reset`.]"));
+        buf_add(
+            out,
+            STR(" seconds, so the call was given up and the command told to stop; it may still run. " WAYS_ON
+                " If the terminal stays occupied, use `reset`.]"));
         return;
     }
     switch (f->kind) {

@@ -33,8 +33,8 @@ struct key {
     {                                         \
         name, TYPE_UNUSED, 0, NULL, 0, 0, doc \
     }
-#define LATER(name)                                                                   \
-    {                                                                                 \
+#define LATER(name)                                                                      \
+    {                                                                                    \
         name, TYPE_LATER, 0, NULL, 0, 0, "Accepted; not used yet, which a warning says." \
     }
 static const struct key keys[] = {
@@ -286,12 +286,16 @@ static void warn_unknown(const struct json_value *file)
 static bool asks(const struct json_value *v)
 {
     switch (json_type(v)) {
-    case JSON_BOOL: return json_bool(v);
+    case JSON_ABSENT:
+    case JSON_NULL: return false;
+    case JSON_BOOL: return json_bool(v, false);
     case JSON_STRING: return json_str(v).n > 0;
     case JSON_ARRAY:
     case JSON_OBJECT: return json_count(v) > 0;
-    default: return !json_is_null(v);
+    case JSON_INT:
+    case JSON_FLOAT: return true;
     }
+    return false;
 }
 
 static bool is_asked(const struct key *key, const struct json_value *file)
@@ -402,12 +406,9 @@ bool configuration_apply_log_level(const struct configuration *c)
 
 void configuration_write_docs(struct buf *out)
 {
-    static const char *const types[] = {[TYPE_TEXT] = "text",
-                                        [TYPE_LIST] = "list of texts",
-                                        [TYPE_NUMBER] = "number",
-                                        [TYPE_INT] = "whole number",
-                                        [TYPE_UNUSED] = "any",
-                                        [TYPE_LATER] = "any"};
+    static const char *const types[] = {
+        [TYPE_TEXT] = "text",        [TYPE_LIST] = "list of texts", [TYPE_NUMBER] = "number",
+        [TYPE_INT] = "whole number", [TYPE_UNUSED] = "any",         [TYPE_LATER] = "any"};
     buf_add(
         out,
         STR("# Configuration\n\n"

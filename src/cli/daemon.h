@@ -24,12 +24,12 @@ struct daemon;
 
 /* Listens when it returns. ERR_CONFLICT: another process owns the data directory, or the port is busy. */
 struct daemon *daemon_start(const struct daemon_options *options, struct err **e);
-const char *daemon_url(const struct daemon *d);      /* http://HOST:PORT */
+const char *daemon_url(const struct daemon *d); /* http://HOST:PORT */
 /* Until stopped. False: something could not be waited for, and the process has to end without daemon_free. What was
  * acknowledged is on the disk, and hands end with their streams. */
 bool daemon_run(struct daemon *d);
 void daemon_stop(struct daemon *d); /* once */
-void daemon_free(struct daemon *d);
+void daemon_free(struct daemon *d); /* after daemon_run has said true */
 
 /* Absolute path of the data directory that these would use. */
 bool daemon_find_data_dir(const struct configuration *config, const char *data_dir, struct buf *out,

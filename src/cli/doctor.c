@@ -7,6 +7,7 @@
 #include "cli/environment.h"
 #include "store/store.h"
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/file.h>

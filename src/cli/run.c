@@ -214,7 +214,10 @@ static bool start_server(struct host *h, const struct run_options *o, struct err
     if (!h->daemon)
         return false;
     if (!thread_start(&h->loop, "loop", LOOP_STACK, run_loop, h, e)) {
-        daemon_free(steal(h->daemon));
+        daemon_stop(h->daemon); /* here, since it has no other thread to run on */
+        if (daemon_run(h->daemon))
+            daemon_free(h->daemon);
+        h->daemon = NULL;
         return false;
     }
     h->client = client_new(str_from(daemon_url(h->daemon)), buf_str(&key));

@@ -2,17 +2,15 @@
 #include "conversation/turn.h"
 #include <limits.h>
 
-/* The directory of the last terminal result, for a shell that starts anew. What cannot be one (a hand may have said
- * anything) is passed over. */
-static void note_cwd(struct turn *t, enum event_kind kind, struct str json)
+void turn_note_cwd(struct turn *t, enum event_kind kind, struct str json)
 {
     if (kind != EVENT_OBSERVATION || str_find(json, STR("\"TerminalObservation\"")) < 0)
         return;
     autojson doc = json_parse_trusted(json, NULL);
     const struct json_value *observation = json_get(json_root(doc), "observation");
     struct str dir = json_get_str(json_get(observation, "metadata"), "working_dir");
-    if (!str_is(json_get_str(observation, "kind"), "TerminalObservation") || dir.n == 0 || dir.n >= PATH_MAX ||
-        dir.p[0] != '/')
+    if (!str_is(json_get_str(observation, "kind"), "TerminalObservation") || dir.n == 0 ||
+        dir.n >= PATH_MAX || dir.p[0] != '/')
         return;
     buf_clear(&t->cwd);
     buf_add(&t->cwd, dir);
@@ -20,7 +18,7 @@ static void note_cwd(struct turn *t, enum event_kind kind, struct str json)
 
 static bool view_take(struct turn *t, enum event_kind kind, struct str json, struct err **e)
 {
-    note_cwd(t, kind, json);
+    turn_note_cwd(t, kind, json);
     return view_add(t->view, kind, json, e);
 }
 

@@ -21,6 +21,9 @@ struct turn { /* the thread's own */
 
 /* path.c: the view of the active path. */
 bool turn_read_path(struct turn *t, uint32_t branch, uint32_t to, struct err **e);
+/* Keeps the directory of a terminal result, for a shell that starts anew. What cannot be one (a hand may have said
+ * anything) is passed over. */
+void turn_note_cwd(struct turn *t, enum event_kind kind, struct str json);
 /* Brings the view up to what is committed: the run's own events, and messages that came meanwhile. */
 bool turn_catch_up(struct turn *t, struct err **e);
 

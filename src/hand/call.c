@@ -551,7 +551,9 @@ void stream_start(struct hand *h, int in_fd, int out_fd)
 
 static void stop_over(void *arg)
 {
-    ((struct hand *)arg)->ended = true; /* keepers end what is left by themselves when we are gone */
+    struct hand *h = arg;
+    keepers_end(h, 0);
+    h->ended = true; /* keepers end what is left by themselves when we are gone */
 }
 
 void hand_stop(struct hand *h, int exit_code, const char *why)

@@ -1,11 +1,12 @@
 /* Two silences: no calls for a while, which the mind is told, and nothing heard at all, which ends a remote hand. */
 #include "hand/process.h"
+#include "hand/terminal.h"
 
 static void idle_over(void *arg)
 {
     struct hand *h = arg;
     h->stream.idle_timer = 0;
-    if (h->stream.open == 0 && keepers_alone(h)) {
+    if (h->stream.open == 0 && keepers_alone(h) && !terminals_busy(h)) {
         size_t before = h->stream.control.n;
         wire_add_message(&h->stream.control, WIRE_NOTE, 0, STR_NONE);
         h->stream.waiting += h->stream.control.n - before;

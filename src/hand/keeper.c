@@ -26,6 +26,7 @@ struct keeper {
     void *arg;
     void (*done)(void *arg);
     void *done_arg;
+    uint64_t deadline; /* timer: of keeper_end */
 };
 
 static void keeper_free(struct keeper *k)
@@ -35,6 +36,7 @@ static void keeper_free(struct keeper *k)
     if (k->next)
         k->next->link = k->link;
     hand_unwatch(h, k->watch);
+    hand_timer_cancel(h, k->deadline);
     if (k->ctl >= 0)
         close(k->ctl);
     free(k);
@@ -100,6 +102,12 @@ static void strangers_end(void *arg)
         hand_timer(h, KEEPER_RESCAN_MS, strangers_end, h);
 }
 
+static void strangers_look(struct hand *h)
+{
+    h->strangers_until_ms = hand_now_ms() + KEEPER_KILL_MS;
+    strangers_end(h);
+}
+
 static void keeper_gone(struct keeper *k)
 {
     struct hand *h = k->hand;
@@ -111,10 +119,8 @@ static void keeper_gone(struct keeper *k)
     k->gone = true;
     while (waitpid(k->keeper, &status, 0) < 0 && errno == EINTR)
         ;
-    if (WIFSIGNALED(status)) {
-        h->strangers_until_ms = hand_now_ms() + KEEPER_KILL_MS;
-        strangers_end(h);
-    }
+    if (WIFSIGNALED(status))
+        strangers_look(h);
     exit_report(k, WIFSIGNALED(status) ? -WTERMSIG(status) : -SIGKILL);
 }
 
@@ -156,6 +162,23 @@ static void command(struct keeper *k, enum keeper_kind kind, int a)
     struct keeper_message m = {(int32_t)kind, a, 0};
     if (!k->gone)
         (void)!send(k->ctl, &m, sizeof(m), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* Its tree could have stopped the keeper. */
+static void command_end(struct keeper *k, unsigned grace_ms)
+{
+    command(k, KEEPER_END, (int)grace_ms);
+    if (!k->gone)
+        kill(k->keeper, SIGCONT);
+}
+
+/* It does not even give up: what it leaves is ended as strangers are. */
+static void on_deadline(void *arg)
+{
+    struct keeper *k = arg;
+    k->deadline = 0;
+    if (!k->gone)
+        kill(k->keeper, SIGKILL);
 }
 
 static bool start_failed(const struct keeper_spec *spec, const struct keeper_message *m, struct err **e)
@@ -228,10 +251,11 @@ struct keeper *keeper_start(struct hand *h, const struct keeper_spec *spec,
         k->next->link = &k->next;
     h->keepers = k;
     if (!await_start(k, spec, e)) {
-        /* It ends by itself; one that hangs dies of this, or of its closed stream, later. */
+        /* It ends by itself; of one that hangs, the first process is left. */
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
         keeper_free(k);
+        strangers_look(h);
         return NULL;
     }
     k->watch = hand_watch(h, k->ctl, POLLIN, on_control, k);
@@ -250,10 +274,12 @@ void keeper_end(struct keeper *k, unsigned grace_ms, void (*done)(void *arg), vo
     k->ending = true;
     k->done = done;
     k->done_arg = arg;
-    if (k->gone)
+    if (k->gone) {
         hand_timer(k->hand, 0, end_report, k);
-    else
-        command(k, KEEPER_END, (int)grace_ms);
+        return;
+    }
+    command_end(k, grace_ms);
+    k->deadline = hand_timer(k->hand, grace_ms + KEEPER_KILL_MS, on_deadline, k);
 }
 
 void keeper_release(struct keeper *k)
@@ -290,7 +316,7 @@ void keepers_end(struct hand *h, unsigned grace_ms)
     if (hand_now_ms() < h->strangers_until_ms)
         strangers_kill(h);
     for (struct keeper *k = h->keepers; k; k = k->next)
-        command(k, KEEPER_END, (int)grace_ms);
+        command_end(k, grace_ms);
     stop_check(h);
 }
 

@@ -20,7 +20,7 @@ struct keeper_spec {
  * still have members (background processes), which live until keeper_end. */
 struct keeper *keeper_start(struct hand *h, const struct keeper_spec *spec,
                             void (*on_exit)(void *arg, int exit_code), void *arg, struct err **e);
-pid_t keeper_pid(const struct keeper *k);         /* of the first process */
+pid_t keeper_pid(const struct keeper *k); /* of the first process */
 /* Ends the whole tree: SIGTERM (SIGHUP for a terminal) to all, SIGKILL after `grace_ms`; then `done` (may be NULL) on
  * the loop. The keeper is gone afterwards; on_exit does not come any more. */
 void keeper_end(struct keeper *k, unsigned grace_ms, void (*done)(void *arg), void *arg);

@@ -141,6 +141,8 @@ static void first_start(struct keeper_state *k, const struct keeper_spec *spec, 
         if (spec->fds[i] > 2)
             close(spec->fds[i]);
     if (failure[0]) {
+        while (k->first > 0 && waitpid(k->first, NULL, 0) < 0 && errno == EINTR)
+            ;
         send_message(k->ctl, KEEPER_FAILED, failure[0], failure[1]);
         _exit(1);
     }
@@ -178,21 +180,6 @@ static void tree_end(struct keeper_state *k, unsigned grace_ms)
     if (!k->ending || at < k->kill_ms)
         k->kill_ms = at;
     k->ending = true;
-}
-
-/* A signal for the first process's group; the group may outlive the process. */
-static void group_signal(const struct keeper_state *k, int signal)
-{
-    if (!k->first_ended) {
-        kill(-k->first, signal);
-        return;
-    }
-    struct tree t = {0};
-    tree_list(&t, getpid());
-    for (size_t i = 0; i < t.at.n; i++)
-        if (t.at.at[i].group == k->first)
-            kill(t.at.at[i].pid, signal);
-    tree_deinit(&t);
 }
 
 static void on_message(struct keeper_state *k)
@@ -236,6 +223,8 @@ _Noreturn void keeper_process(int ctl, const struct keeper_spec *spec, const cha
     /* A session of its own: the mind ends a hand by its group, and we must survive that to end our tree. */
     setsid();
     prctl(PR_SET_CHILD_SUBREAPER, 1);
+    prctl(PR_SET_PDEATHSIG,
+          SIGCONT); /* what we keep may have stopped us: the hand's end must still be seen */
     prctl(PR_SET_NAME, "hand-keeper");
     sigset_t all, chld;
     sigfillset(&all);

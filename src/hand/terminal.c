@@ -141,11 +141,17 @@ static void on_hard_timeout(void *arg)
 static void cancel_step(void *arg)
 {
     struct terminal *t = arg;
+    bool runs = t->state == TERM_RUNNING || t->state == TERM_STARTING;
     t->cancel_timer = 0;
-    terminal_read(t);
+    if (runs)
+        terminal_read(t);
     if (!t->call)
         return;
-    if (++t->cancel_stage == 1) {
+    if (++t->cancel_stage < CANCEL_STEPS && !runs) {
+        /* a shell on its way out: terminal_ended or terminal_shell_ended comes soon */
+    } else if (!runs) {
+        call_fail(t->call, WIRE_CANCELLED, "cancelled while the shell was being ended");
+    } else if (t->cancel_stage == 1) {
         shell_flush_input(&t->shell); /* of a Ctrl-C that was no more than a byte to the program */
         shell_signal(&t->shell, SIGINT);
     } else if (t->cancel_stage < CANCEL_STEPS) {
@@ -167,16 +173,18 @@ static void terminal_cancel(struct call *c)
     if (t->cancelled)
         return;
     t->cancelled = true;
-    if (t->state != TERM_RUNNING && t->state != TERM_STARTING)
-        return; /* a shell on its way out: terminal_ended or terminal_shell_ended comes soon */
-    terminal_type_interrupt(t);
+    if (t->state == TERM_RUNNING || t->state == TERM_STARTING)
+        terminal_type_interrupt(t);
     t->cancel_timer = hand_timer(t->hand, CANCEL_STEP_MS, cancel_step, t);
 }
 
-/* The call now waits for what runs. */
+/* The call now waits for what runs, or for a shell's end. */
 static void await(struct terminal *t, struct call *c)
 {
     struct str fields = buf_str(&c->fields);
+    hand_timer_cancel(t->hand, t->soft_timer);
+    hand_timer_cancel(t->hand, t->hard_timer);
+    t->soft_timer = t->hard_timer = 0;
     int64_t hard = wire_get_int(fields, F_TIMEOUT_MS, -1);
     int64_t soft = wire_get_int(fields, F_SOFT_TIMEOUT_MS, -1);
     t->output_ms = hand_now_ms();
@@ -281,17 +289,20 @@ static void dispatch(struct terminal *t, struct call *c)
     bool busy = t->state != TERM_NONE && t->state != TERM_IDLE && !leaving;
     if (wire_get_int(fields, F_RESET, 0)) {
         t->reset = empty;
-        if (t->state == TERM_NONE)
+        if (t->state == TERM_NONE) {
             begin(t, c);
-        else
+        } else {
+            await(t, c);
             terminal_end(t, END_GRACE_MS); /* terminal_ended goes on */
+        }
     } else if (t->state == TERM_ENDING) {
-        /* a shell that was killed by a cancel: terminal_ended goes on */
+        await(t, c); /* a shell that was killed by a cancel: terminal_ended goes on */
     } else if (busy || (t->unseen != UNSEEN_NOTHING && (empty || input))) {
         go_on(t, c, input);
     } else if (empty || input) {
         finish(t, TERMINAL_NOTHING_RUNNING);
     } else if (leaving) {
+        await(t, c);
         t->restart = true; /* terminal_shell_ended goes on */
     } else {
         t->continued = t->unseen != UNSEEN_NOTHING && t->done.head.n > 0;

@@ -61,11 +61,12 @@ struct terminal {
 /* terminal_session.c */
 struct terminal *terminal_new(struct hand *h, struct str name);
 unsigned terminal_count(void);
-void terminal_free(void *t); /* the shell has ended, or the hand is about to */
+bool terminals_busy(const struct hand *h); /* does a command run in any? It may be one of the shell's own */
+void terminal_free(void *t);               /* the shell has ended, or the hand is about to */
 bool terminal_open(struct terminal *t, struct str cwd, unsigned columns, unsigned rows, struct err **e);
 bool terminal_run(struct terminal *t, struct str command, struct str fields, struct err **e);
 void terminal_type(struct terminal *t, struct str bytes);
-void terminal_type_interrupt(struct terminal *t); /* Ctrl-C, ahead of everything typed */
+void terminal_type_interrupt(struct terminal *t);           /* Ctrl-C, ahead of everything typed */
 void terminal_read(struct terminal *t);                     /* what is there now */
 void terminal_end(struct terminal *t, unsigned grace_ms);   /* then terminal_ended */
 void terminal_take(struct terminal *t, struct output *out); /* output so far */

@@ -2,11 +2,14 @@
 #include "base/cleanup.h"
 #include "base/utf8.h"
 
-/* What the cursor can reach of the ordinary screen is at least SCREEN_ROWS lines or WINDOW_KEEP bytes; it is trimmed to
- * that when it has grown to WINDOW_MAX, so that trimming costs little per byte. */
-#define WINDOW_KEEP ((size_t)64 * 1024)
+/* What the cursor can reach of the ordinary screen is SCREEN_ROWS lines, but at most WINDOW_KEEP bytes. It is trimmed to
+ * that when it has grown to WINDOW_MAX, so that trimming costs little per byte; and to at most WINDOW_EDIT bytes before
+ * anything is done to it but adding to its end, because that takes time that grows with it. */
+#define WINDOW_KEEP ((size_t)32 * 1024)
+#define WINDOW_EDIT ((size_t)48 * 1024)
 #define WINDOW_MAX ((size_t)256 * 1024)
 #define COLUMN_MAX 1024 /* no cursor movement goes further right; text may */
+#define UTF8_MAX 4      /* bytes of a character */
 
 /* Lines are separated by '\n'. `at` is the cursor's byte offset in the text; `pad` is how many columns it stands beyond
  * the end of its line. */
@@ -14,7 +17,6 @@ struct page {
     struct buf text;
     size_t at;
     unsigned pad;
-    size_t base; /* where row 0 begins at the earliest: earlier lines were "cleared" but are kept */
 };
 
 struct screen {
@@ -58,13 +60,13 @@ static size_t line_end(const struct page *p, size_t at)
     return nl ? (size_t)(nl - p->text.p) : p->text.n;
 }
 
-/* Where row 0 begins: SCREEN_ROWS lines from the end, or `base`. */
+/* Where row 0 begins: SCREEN_ROWS lines from the end. */
 static size_t top(const struct page *p)
 {
     size_t at = line_begin(p, p->text.n);
-    for (unsigned i = 1; i < SCREEN_ROWS && at > p->base; i++)
+    for (unsigned i = 1; i < SCREEN_ROWS && at > 0; i++)
         at = line_begin(p, at - 1);
-    return at > p->base ? at : p->base;
+    return at;
 }
 
 static size_t char_next(const struct page *p, size_t at)
@@ -75,17 +77,20 @@ static size_t char_next(const struct page *p, size_t at)
     return at;
 }
 
-static size_t count_chars(const struct page *p, size_t from, size_t to)
+static size_t count_chars(const char *text, size_t length)
 {
     size_t n = 0;
-    for (size_t i = from; i < to; i++)
-        n += ((unsigned char)p->text.p[i] & 0xc0) != 0x80;
+    for (size_t i = 0; i < length; i++)
+        n += ((unsigned char)text[i] & 0xc0) != 0x80;
     return n;
 }
 
 static unsigned column_of(const struct page *p)
 {
-    size_t n = count_chars(p, line_begin(p, p->at), p->at) + p->pad;
+    size_t begin = line_begin(p, p->at);
+    if (p->at - begin > COLUMN_MAX * UTF8_MAX)
+        return COLUMN_MAX;
+    size_t n = count_chars(p->text.p + begin, p->at - begin) + p->pad;
     return n > COLUMN_MAX ? COLUMN_MAX : (unsigned)n;
 }
 
@@ -140,16 +145,13 @@ static void cut(struct page *p, size_t from, size_t to)
     buf_truncate(&p->text, p->text.n - (to - from));
 }
 
-static void insert_blanks(struct page *p, size_t at, size_t n)
+static void insert_times(struct page *p, size_t at, char c, size_t n)
 {
-    static const char blanks[] = "                                                                ";
-    if (p->text.n > 2 * WINDOW_MAX) /* only insertions without output get here */
-        return;
-    while (n) {
-        size_t piece = n < sizeof(blanks) - 1 ? n : sizeof(blanks) - 1;
-        buf_insert(&p->text, at, str_make(blanks, piece));
-        n -= piece;
-    }
+    buf_reserve(&p->text, n + 1);
+    memmove(p->text.p + at + n, p->text.p + at, p->text.n - at);
+    memset(p->text.p + at, c, n);
+    p->text.n += n;
+    p->text.p[p->text.n] = '\0';
 }
 
 /* Makes the cursor's place exist. */
@@ -158,57 +160,55 @@ static void fill_pad(struct page *p)
     if (p->pad == 0)
         return;
     size_t before = p->text.n;
-    insert_blanks(p, p->at, p->pad);
+    insert_times(p, p->at, ' ', p->pad);
     p->at += p->text.n - before;
     p->pad = 0;
 }
 
 /* --- text --------------------------------------------------------------------------------------- */
 
-/* Hands what the cursor will hardly reach any more to the output. */
-static void trim(struct screen *s)
+static void hand_over(struct screen *s, size_t n)
 {
     struct page *p = &s->page;
-    if (s->alternate || p->text.n < WINDOW_MAX)
+    keep_add(&s->out, str_make(p->text.p, n));
+    buf_consume(&p->text, n);
+    p->at = p->at > n ? p->at - n : 0;
+}
+
+/* Hands what the cursor will hardly reach any more to the output. */
+static void trim(struct screen *s, size_t max)
+{
+    struct page *p = &s->page;
+    if (s->alternate || p->text.n < max)
         return;
     size_t keep = top(p);
     if (p->text.n - keep > WINDOW_KEEP)
         keep = p->text.n - WINDOW_KEEP;
-    if (keep > p->at)
-        keep = line_begin(p, p->at);
     while (keep < p->text.n && ((unsigned char)p->text.p[keep] & 0xc0) == 0x80)
         keep++;
-    if (keep == 0) /* one endless line */
-        keep = p->at;
-    if (keep == 0)
-        return;
-    keep_add(&s->out, str_make(p->text.p, keep));
-    buf_consume(&p->text, keep);
-    p->at -= keep;
-    p->base = p->base > keep ? p->base - keep : 0;
+    hand_over(s, keep);
 }
 
+/* The page, for more than adding to its end. */
+static struct page *edit(struct screen *s)
+{
+    trim(s, WINDOW_EDIT);
+    return &s->page;
+}
+
+/* One edit for the whole run: each moves all that is behind it. */
 static void overwrite(struct page *p, struct str run)
 {
-    while (run.n) {
-        uint32_t code_point;
-        size_t end = line_end(p, p->at);
-        if (p->at >= end) {
-            buf_insert(&p->text, p->at, run);
-            p->at += run.n;
-            return;
-        }
-        unsigned n = utf8_next(run, &code_point);
-        size_t next = char_next(p, p->at);
-        if (next - p->at > n) {
-            cut(p, p->at + n, next);
-        } else if (next - p->at < n) {
-            buf_insert(&p->text, next, str_make(run.p, n - (next - p->at)));
-        }
-        memcpy(p->text.p + p->at, run.p, n);
-        p->at += n;
-        run = str_sub(run, n, run.n);
-    }
+    size_t end = line_end(p, p->at), to = p->at;
+    for (size_t left = count_chars(run.p, run.n); left && to < end; left--)
+        to = char_next(p, to);
+    size_t old = to - p->at;
+    if (old > run.n)
+        cut(p, p->at + run.n, to);
+    else
+        insert_times(p, to, ' ', run.n - old);
+    memcpy(p->text.p + p->at, run.p, run.n);
+    p->at += run.n;
 }
 
 void screen_put(struct screen *s, struct str run)
@@ -226,15 +226,16 @@ void screen_put(struct screen *s, struct str run)
         buf_add(&p->text, run);
         p->at = p->text.n;
     } else {
-        overwrite(p, run);
+        overwrite(edit(s), run);
     }
-    trim(s);
+    trim(s, WINDOW_MAX);
 }
 
 void screen_return(struct screen *s)
 {
-    s->page.at = line_begin(&s->page, s->page.at);
-    s->page.pad = 0;
+    struct page *p = edit(s);
+    p->at = line_begin(p, p->at);
+    p->pad = 0;
 }
 
 void screen_newline(struct screen *s)
@@ -255,7 +256,7 @@ void screen_newline(struct screen *s)
         buf_add_char(&p->text, '\n');
     p->at = end + 1;
     p->pad = 0;
-    trim(s);
+    trim(s, WINDOW_MAX);
 }
 
 void screen_backspace(struct screen *s)
@@ -267,14 +268,16 @@ void screen_backspace(struct screen *s)
 
 void screen_up(struct screen *s, unsigned n)
 {
-    unsigned row = row_of(&s->page);
-    go(&s->page, row > n ? row - n : 0, column_of(&s->page));
+    struct page *p = edit(s);
+    unsigned row = row_of(p);
+    go(p, row > n ? row - n : 0, column_of(p));
 }
 
 void screen_down(struct screen *s, unsigned n)
 {
-    unsigned row = row_of(&s->page);
-    go(&s->page, n < SCREEN_ROWS - row ? row + n : SCREEN_ROWS - 1, column_of(&s->page));
+    struct page *p = edit(s);
+    unsigned row = row_of(p);
+    go(p, n < SCREEN_ROWS - row ? row + n : SCREEN_ROWS - 1, column_of(p));
 }
 
 void screen_left(struct screen *s, unsigned n)
@@ -294,7 +297,7 @@ void screen_left(struct screen *s, unsigned n)
 
 void screen_right(struct screen *s, unsigned n)
 {
-    struct page *p = &s->page;
+    struct page *p = edit(s);
     size_t end = line_end(p, p->at);
     for (; n && p->at < end; n--)
         p->at = char_next(p, p->at);
@@ -303,23 +306,26 @@ void screen_right(struct screen *s, unsigned n)
 
 void screen_column(struct screen *s, unsigned column)
 {
-    go_column(&s->page, line_begin(&s->page, s->page.at), column);
+    struct page *p = edit(s);
+    go_column(p, line_begin(p, p->at), column);
 }
 
 void screen_row(struct screen *s, unsigned row)
 {
-    go(&s->page, row, column_of(&s->page));
+    struct page *p = edit(s);
+    go(p, row, column_of(p));
 }
 
 void screen_save(struct screen *s)
 {
-    s->saved_row = row_of(&s->page);
-    s->saved_column = column_of(&s->page);
+    const struct page *p = edit(s);
+    s->saved_row = row_of(p);
+    s->saved_column = column_of(p);
 }
 
 void screen_restore(struct screen *s)
 {
-    go(&s->page, s->saved_row, s->saved_column);
+    go(edit(s), s->saved_row, s->saved_column);
 }
 
 /* --- erasing -------------------------------------------------------------------------------------- */
@@ -333,13 +339,13 @@ static void erase_before(struct page *p)
     cut(p, begin, p->at < end ? char_next(p, p->at) : end);
     bool rest = line_end(p, begin) > begin;
     if (rest)
-        insert_blanks(p, begin, column + 1);
+        insert_times(p, begin, ' ', column + 1);
     go_column(p, begin, column);
 }
 
 void screen_erase_line(struct screen *s, enum screen_erase what)
 {
-    struct page *p = &s->page;
+    struct page *p = edit(s);
     unsigned column = column_of(p);
     size_t begin = line_begin(p, p->at);
     if (what == ERASE_BEFORE) {
@@ -352,7 +358,7 @@ void screen_erase_line(struct screen *s, enum screen_erase what)
 
 void screen_erase_display(struct screen *s, enum screen_erase what)
 {
-    struct page *p = &s->page;
+    struct page *p = edit(s);
     unsigned row = row_of(p), column = column_of(p);
     if (what == ERASE_AFTER) {
         buf_truncate(&p->text, p->at);
@@ -360,40 +366,35 @@ void screen_erase_display(struct screen *s, enum screen_erase what)
         size_t from = top(p);
         erase_before(p);
         cut(p, from, line_begin(p, p->at));
-        for (unsigned i = 0; i < row; i++)
-            buf_insert(&p->text, from, STR("\n"));
+        insert_times(p, from, '\n', row);
         go(p, row, column);
     } else if (s->alternate) {
         buf_clear(&p->text);
         go(p, row, column);
     } else {
-        /* Clearing the screen loses nothing of what a program printed: a new page begins behind it. */
-        size_t last = line_begin(p, p->text.n);
-        if (last < p->text.n) {
+        /* Clearing the screen loses nothing of what a program printed. */
+        if (p->text.n && p->text.p[p->text.n - 1] != '\n')
             buf_add_char(&p->text, '\n');
-            last = p->text.n;
-        }
-        p->base = last;
-        p->at = p->text.n;
+        hand_over(s, p->text.n);
         p->pad = 0;
     }
 }
 
 void screen_erase_chars(struct screen *s, unsigned n)
 {
-    struct page *p = &s->page;
+    struct page *p = edit(s);
     size_t end = line_end(p, p->at), to = p->at;
     unsigned cells = 0;
     for (; cells < n && to < end; cells++)
         to = char_next(p, to);
     cut(p, p->at, to);
     if (to < end)
-        insert_blanks(p, p->at, cells);
+        insert_times(p, p->at, ' ', cells);
 }
 
 void screen_delete_chars(struct screen *s, unsigned n)
 {
-    struct page *p = &s->page;
+    struct page *p = edit(s);
     size_t end = line_end(p, p->at), to = p->at;
     for (; n && to < end; n--)
         to = char_next(p, to);
@@ -402,9 +403,9 @@ void screen_delete_chars(struct screen *s, unsigned n)
 
 void screen_insert_blanks(struct screen *s, unsigned n)
 {
-    struct page *p = &s->page;
+    struct page *p = edit(s);
     if (p->at < line_end(p, p->at))
-        insert_blanks(p, p->at, n > SCREEN_COLS ? SCREEN_COLS : n);
+        insert_times(p, p->at, ' ', n > SCREEN_COLS ? SCREEN_COLS : n);
     if (s->alternate) {
         size_t begin = line_begin(p, p->at), at = p->at, end;
         go_column(p, begin, SCREEN_COLS);
@@ -420,23 +421,18 @@ void screen_insert_blanks(struct screen *s, unsigned n)
 /* Removes `n` lines at row `from` and adds as many empty ones above row `bottom` + 1, or the other way round. */
 static void shift_lines(struct page *p, unsigned from, unsigned bottom, unsigned n, bool up)
 {
-    if (n > bottom - from + 1)
-        n = bottom - from + 1;
-    (void)row_begin(p, bottom);
-    for (; n; n--) {
-        unsigned gone = up ? from : bottom;
-        size_t begin = row_begin(p, gone), end = line_end(p, begin);
-        if (end < p->text.n)
-            cut(p, begin, end + 1);
-        else
-            cut(p, begin > 0 ? begin - 1 : 0, end);
-        unsigned fresh = up ? bottom : from;
-        if (fresh == 0) {
-            buf_insert(&p->text, 0, STR("\n"));
-        } else {
-            size_t before = line_end(p, row_begin(p, fresh - 1));
-            buf_insert(&p->text, before, STR("\n"));
-        }
+    unsigned lines = bottom - from + 1;
+    size_t end = line_end(p, row_begin(p, bottom)), begin = row_begin(p, from);
+    if (n >= lines) {
+        cut(p, begin, end);
+        insert_times(p, begin, '\n', lines - 1);
+    } else if (up) {
+        size_t first = row_begin(p, from + n);
+        cut(p, begin, first);
+        insert_times(p, end - (first - begin), '\n', n);
+    } else {
+        cut(p, line_end(p, row_begin(p, bottom - n)), end);
+        insert_times(p, begin, '\n', n);
     }
 }
 
@@ -553,8 +549,6 @@ void screen_text_changed(struct screen *s)
     struct page *p = s->alternate ? &s->main : &s->page;
     p->at = p->text.n;
     p->pad = 0;
-    if (p->base > p->text.n)
-        p->base = p->text.n;
 }
 
 void screen_drop(struct screen *s)

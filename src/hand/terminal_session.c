@@ -4,14 +4,15 @@
 #include "base/utf8.h"
 #include "base/uuid.h"
 #include "hand/env.h"
+#include "hand/process.h"
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 
-#define READ_CHUNK (64 * 1024)
-#define READ_TURN (256 * 1024) /* of one terminal in one turn of the loop */
+#define READ_CHUNK 4096        /* more than a terminal gives at once */
+#define READ_TURN_MS 5         /* of one terminal in one turn of the loop */
 #define BEFORE_MAX (64 * 1024) /* output from between two commands: the end of it */
 #define START_MS 10000         /* from exec to the first start mark */
 #define LOST_MS 200            /* from an end mark to the start mark that should have come before it */
@@ -26,6 +27,18 @@ static unsigned count;
 unsigned terminal_count(void)
 {
     return count;
+}
+
+bool terminals_busy(const struct hand *h)
+{
+    size_t cursor = 0;
+    void *value;
+    while (h->named[HAND_TERMINAL] && map_next(h->named[HAND_TERMINAL], &cursor, NULL, &value)) {
+        const struct terminal *t = ((struct named *)value)->value;
+        if (t->state == TERM_STARTING || t->state == TERM_RUNNING)
+            return true;
+    }
+    return false;
 }
 
 struct terminal *terminal_new(struct hand *h, struct str name)
@@ -96,7 +109,10 @@ void terminal_free(void *arg)
 
 void terminal_take(struct terminal *t, struct output *out)
 {
-    shell_clean_after(&t->shell, screen_text(t->screen));
+    if (t->repairs) /* a trigger stands in the midst of the output */
+        shell_clean_before(&t->shell, screen_text(t->screen));
+    else
+        shell_clean_after(&t->shell, screen_text(t->screen));
     screen_text_changed(t->screen);
     out->elided = screen_take(t->screen, &out->head, &out->tail);
 }
@@ -266,17 +282,19 @@ static void on_mark(void *arg, char kind, struct str body)
 
 void terminal_read(struct terminal *t)
 {
-    static char chunk[READ_CHUNK];
+    char chunk[READ_CHUNK];
     bool was_complete = t->unseen != UNSEEN_NOTHING;
-    for (size_t total = 0; t->shell.master >= 0 && total < READ_TURN;) {
+    uint64_t until = hand_now_ms() + READ_TURN_MS;
+    while (t->shell.master >= 0) {
         ssize_t n = read(t->shell.master, chunk, sizeof(chunk));
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
             break;
-        total += (size_t)n;
-        t->output_ms = hand_now_ms();
         vt_feed(t->vt, str_make(chunk, (size_t)n));
+        t->output_ms = hand_now_ms();
+        if (t->output_ms >= until)
+            break; /* what is left comes in the next turn */
     }
     if (!was_complete && t->unseen == UNSEEN_COMPLETED)
         terminal_completed(t);

@@ -33,46 +33,53 @@
 
 /* The prompts. %N is the nonce. A command finds them in place, so that one that leaves the script early (`return`, an
  * interrupt) ends like any other, and the tail of the script puts them in place again, whatever the command made of them.
- * In bash the marks are written to the shell's own descriptor of the terminal, so that `exec >file 2>&1` cannot swallow
- * them; before that, lines that were typed and read by nobody are dropped: they would be taken for commands. The values of
- * variables are looked at when the prompt is made.
- * PS1 holds the mark that says "a prompt, but the end could not be told". The end mark empties it; should the command have
- * replaced the first item of PROMPT_COMMAND, the second one (from bash 5.1 on) sees to it that the mark comes. */
+ * In bash the mark is written to the shell's own descriptor of the terminal, so that `exec >file 2>&1` cannot swallow it;
+ * before that, lines that were typed and read by nobody are dropped: they would be taken for commands. That is bounded, and
+ * by nothing that is executed: a DEBUG trap can make every command a success that does nothing. The values of variables
+ * are looked at when the prompt is made.
+ * While a command runs PS1 holds a mark that says "a prompt, but no end was told"; the end's mark empties it. Should the
+ * command have replaced the first item of PROMPT_COMMAND, the second one (from bash 5.1 on) sees to it that PS1's comes. */
 #define BASH_STATUS "__handsd_status_%N"
-#define BASH_TTY "builtin : >&255 || builtin exec 255<>/dev/tty; " /* should somebody have closed it */
-#define BASH_PROMPT                                                                                      \
-    "{ " BASH_STATUS "=${" BASH_STATUS "-$?}; " BASH_TTY                                                 \
-    "while builtin read -rt 0 -u 255 && builtin read -rt 0.01 -u 255 _; do :; done; "                    \
-    "builtin printf \"\\033]" VT_MARK ";%s;E%s;%s;%s;%s\\037%s\\037%s%s\\a\" %N \"$" BASH_STATUS "\" "   \
-    "\"${!:-}\" \"$-\" \"${PWD-}\" %N \"${PATH-}\" %N >&255 && PS1=; unset -v " BASH_STATUS "; } 2>&- >&-"
+#define TEN_TIMES "for _ in 0 1 2 3 4 5 6 7 8 9; do "
+#define BASH_DRAIN                                                      \
+    "if builtin read -rt 0 -u 255; then " TEN_TIMES TEN_TIMES TEN_TIMES \
+    "builtin read -rt 0 -u 255 && builtin read -rt 0.01 -u 255 _ || break 3; done; done; done; fi; "
+#define BASH_PROMPT                                                                          \
+    "{ " BASH_STATUS "=${" BASH_STATUS "-$?}; " BASH_DRAIN "builtin printf \"\\033]" VT_MARK \
+    ";%s;E%s;%s;%s;%s\\037%s\\037%s%s\\a\" %N \"$" BASH_STATUS "\" \"${!:-}\" \"$-\" "       \
+    "\"${PWD-}\" %N \"${PATH-}\" %N >&255 && PS1=; unset -v " BASH_STATUS "; } 2>&-"
 #define BASH_MARK "\033]" VT_MARK ";%N;P%N\a"
-#define BASH_UNTOLD "case ${PS1-x} in ?*) PS1=\"" BASH_MARK "\";; esac"
-#define BASH_READY "set +e; PROMPT_COMMAND=('" BASH_PROMPT "' '" BASH_UNTOLD "') PS1='" BASH_MARK "' PS2="
-#define SH_READY(status)                                                                                      \
+#define BASH_UNTOLD "{ case ${PS1-x} in ?*) PS1=\"" BASH_MARK "\";; esac; } 2>&-"
+/* Kept in variables: for the tail it is quicker to copy them than to read them again. */
+#define BASH_DEFINE "__handsd_prompt_%N='" BASH_PROMPT "' __handsd_untold_%N='" BASH_UNTOLD "'; "
+#define BASH_READY "PROMPT_COMMAND=$__handsd_prompt_%N PROMPT_COMMAND[1]=$__handsd_untold_%N PS2="
+#define SH_READY(status) \
     "PS1='\033]" VT_MARK ";%N;E'" status "';${!:-};$-;${PWD-}\037%N\037${PATH-}%N\a' PS2="
 
 /* `set -e` ends with the command that says it: a shell that dies of the next grep helps nobody. */
 #define BASH_ENDED "{ " BASH_STATUS "=$?; "
 #define SH_ENDED "{ " SH_READY("$?") "; "
-#define BASH_TAIL "unset -f builtin; " BASH_READY "; "
-#define SH_TAIL "set +e; "
-#define BASH_HUSH "} 2>&- >&-"
-#define SH_HUSH "} 2>&-"
-#define BASH_INIT "{ set +o history; set +H; unset -v HISTFILE MAILCHECK; IGNOREEOF=10 PS1= PS2=; } 2>&-\n"
-#define SH_INIT "PS1= PS2=\n"
-#define BASH_HEAD                                                                                                    \
-    "{ " BASH_TTY "builtin printf '\\033]" VT_MARK ";%s;S%s\\a' %N %N >&255; " BASH_READY "; unset -v " BASH_STATUS "; "
+#define BASH_TAIL "set +e; unset -f builtin; " BASH_READY "; } 2>&-\n"
+#define SH_TAIL "set +e; } 2>&-\n"
+#define BASH_INIT                                                                                  \
+    "{ set +o history; set +H; unset -v HISTFILE MAILCHECK; IGNOREEOF=10; " BASH_DEFINE BASH_READY \
+    "; } 2>&-\n"
+#define SH_INIT ""
+#define BASH_HEAD                                                                               \
+    "{ set +e; builtin printf '\\033]" VT_MARK ";%s;S%s\\a' %N %N >&255; unset -v " BASH_STATUS \
+    "; PS1='" BASH_MARK "'; "
 #define SH_HEAD "{ set +e; command printf '\\033]" VT_MARK ";%s;S%s\\a' %N %N; " SH_READY("'$?'") "; "
+#define BASH_REVIVE BASH_DEFINE "exec 255<>/dev/tty; " /* somebody may have closed it */
+#define SH_REVIVE ""
 
 struct words {
-    const char *begin, *trigger, *init, *head, *ended, *tail;
-    const char *hush;    /* ends what nothing may be seen of: no trace, no output of a DEBUG trap */
+    const char *begin, *trigger, *init, *head, *ended, *tail, *revive;
     const char *builtin; /* what makes sure that a builtin is meant */
 };
 
 static const struct words words[] = {
-    {BASH_BEGIN, BASH_TRIGGER, BASH_INIT, BASH_HEAD, BASH_ENDED, BASH_TAIL, BASH_HUSH, "builtin"},
-    {SH_BEGIN, SH_TRIGGER, SH_INIT, SH_HEAD, SH_ENDED, SH_TAIL, SH_HUSH, "command"},
+    {BASH_BEGIN, BASH_TRIGGER, BASH_INIT, BASH_HEAD, BASH_ENDED, BASH_TAIL, BASH_REVIVE, "builtin"},
+    {SH_BEGIN, SH_TRIGGER, SH_INIT, SH_HEAD, SH_ENDED, SH_TAIL, SH_REVIVE, "command"},
 };
 
 static const struct words *words_of(const struct shell *s)
@@ -296,15 +303,14 @@ static void add_status(struct buf *out, int status)
 static void add_command(const struct shell *s, struct buf *out, const struct shell_command *c)
 {
     autobuf text = {0};
-    const char *hush = words_of(s)->hush;
     if (s->trace[0]) {
-        buf_addf(out, "__handsd_trace=; set +%s; %s\n", s->trace, hush);
+        buf_addf(out, "__handsd_trace=; set +%s; } 2>&-\n", s->trace);
         buf_addf(&text, "{ set -%s; unset -v __handsd_trace; ", s->trace);
         add_status(&text, c->status);
-        buf_addf(&text, "%s;", hush);
+        buf_add(&text, STR("} 2>&-;"));
     } else {
         add_status(out, c->status);
-        buf_addf(out, "%s\n", hush);
+        buf_add(out, STR("} 2>&-\n"));
     }
     buf_add(&text, c->text);
     if (str_ends(c->text, STR("\\"))) /* bash 5.2 stumbles over one at the very end */
@@ -314,14 +320,14 @@ static void add_command(const struct shell *s, struct buf *out, const struct she
     buf_add_char(out, '\n');
 }
 
-static void add_tail(const struct shell *s, struct buf *out)
+static void add_tail(const struct shell *s, struct buf *out, const char *revive)
 {
     const struct words *w = words_of(s);
     add_words(s, out, w->ended);
+    add_words(s, out, revive);
     if (s->trace[0])
         buf_addf(out, "case ${__handsd_trace+y} in y) set -%s; unset -v __handsd_trace;; esac; ", s->trace);
     add_words(s, out, w->tail);
-    buf_addf(out, "%s\n", w->hush);
 }
 
 bool shell_load(struct shell *s, const struct shell_command *c, struct err **e)
@@ -333,14 +339,14 @@ bool shell_load(struct shell *s, const struct shell_command *c, struct err **e)
     add_words(s, &script, w->head);
     add_exports(s, &script, c->fields);
     add_command(s, &script, c);
-    add_tail(s, &script);
+    add_tail(s, &script, "");
     return file_fill(s->control, buf_str(&script), e);
 }
 
 bool shell_load_repair(struct shell *s, struct err **e)
 {
     autobuf script = {0};
-    add_tail(s, &script);
+    add_tail(s, &script, words_of(s)->revive);
     return file_fill(s->control, buf_str(&script), e);
 }
 

@@ -11,10 +11,10 @@
 #include "hand/terminal_vt.h"
 
 /* Kinds of marks (terminal_vt.h). */
-#define MARK_START 'S' /* what follows is the command's output */
-#define MARK_END 'E'   /* exit code ; pid of the last background job ; $- ; directory \037 NONCE \037 PATH */
+#define MARK_START 'S'  /* what follows is the command's output */
+#define MARK_END 'E'    /* exit code ; pid of the last background job ; $- ; directory \037 NONCE \037 PATH */
 #define MARK_PROMPT 'P' /* the shell is at its prompt, but could not write MARK_END */
-#define MARK_SYNC 'Y'  /* written by ourselves: all output before the shell's end has been read */
+#define MARK_SYNC 'Y'   /* written by ourselves: all output before the shell's end has been read */
 
 struct shell {
     struct keeper *keeper; /* NULL: none */

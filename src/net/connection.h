@@ -19,7 +19,7 @@
 #define DISCARD_MAX (64 * 1024) /* body of a refused request that is read to keep the connection usable */
 #define DECODE_INLINE_MAX (64 * 1024)       /* larger bodies are decoded by a worker */
 #define RECEIVED_MAX (512ull * 1024 * 1024) /* bytes of unfinished input, over all connections */
-#define ANSWER_SMALL (1024 * 1024) /* answers up to this size are sent however much waits */
+#define ANSWER_SMALL (1024 * 1024)          /* answers up to this size are sent however much waits */
 #define LINGER_MS 2000 /* how long we read what a client still sends after we closed our side */
 #define LINGER_BYTES (1024 * 1024)
 #define SOCKET_PING_MS 25000

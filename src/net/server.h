@@ -24,18 +24,18 @@ struct request;
 enum http_method { HTTP_GET_, HTTP_POST_, HTTP_PUT_, HTTP_PATCH_, HTTP_DELETE_, HTTP_METHODS };
 
 struct server_limits {
-    uint64_t head_ms;          /* 10 s absolute for a request's head */
-    uint64_t body_idle_ms;     /* 30 s without a byte of the body */
-    uint64_t body_rate_min;    /* bytes per second over the whole body after the first 30 s; 1 KiB/s */
-    uint64_t keep_alive_ms;    /* 75 s between requests */
-    uint64_t write_idle_ms;    /* 60 s in which less than write_rate_min of an answer was taken */
-    uint64_t write_rate_min;   /* bytes per second over such a time; 1 KiB/s */
-    size_t head_max;           /* 64 KiB */
-    size_t headers_max;        /* 100 */
-    size_t body_max;           /* 16 MiB unless the route says otherwise */
-    size_t connections_max;    /* 20,000; further ones are closed at accept */
-    size_t parked_max;         /* 10,000 requests being handled; past that 503 with Retry-After */
-    size_t sending_max;        /* 512 MiB of answers waiting for slow clients; past it 503 instead of long ones */
+    uint64_t head_ms;        /* 10 s absolute for a request's head */
+    uint64_t body_idle_ms;   /* 30 s without a byte of the body */
+    uint64_t body_rate_min;  /* bytes per second over the whole body after the first 30 s; 1 KiB/s */
+    uint64_t keep_alive_ms;  /* 75 s between requests */
+    uint64_t write_idle_ms;  /* 60 s in which less than write_rate_min of an answer was taken */
+    uint64_t write_rate_min; /* bytes per second over such a time; 1 KiB/s */
+    size_t head_max;         /* 64 KiB */
+    size_t headers_max;      /* 100 */
+    size_t body_max;         /* 16 MiB unless the route says otherwise */
+    size_t connections_max;  /* 20,000; further ones are closed at accept */
+    size_t parked_max;       /* 10,000 requests being handled; past that 503 with Retry-After */
+    size_t sending_max; /* 512 MiB of answers waiting for slow clients; past it 503 instead of long ones */
     size_t socket_message_max; /* 1 MiB from a client; larger: close 1009 */
     size_t socket_buffer_max;  /* 2 MiB waiting to be sent on one socket; socket_send refuses past it */
 };
@@ -123,7 +123,7 @@ struct server *request_server(const struct request *r);
 struct arena *request_arena(struct request *r);
 enum http_method request_method(const struct request *r);
 struct str request_path(const struct request *r); /* decoded, without root_path and query */
-struct str request_query(const struct request *r, const char *name); /* decoded first value or STR_NONE */
+struct str request_query(const struct request *r, const char *name);  /* decoded first value or STR_NONE */
 struct str request_header(const struct request *r, const char *name); /* case-insensitive; STR_NONE */
 struct str request_body(const struct request *r);
 const struct json_value *request_json(const struct request *r); /* the parsed body or NULL */

@@ -170,8 +170,10 @@ static bool match_by_text(struct match *m, struct err **e)
     fold_text(&needle, f->body);
     autostmt stmt = db_query(m->db, e, f->descending ? STMT_SEARCH_DESC : STMT_SEARCH_ASC, "ii",
                              event_key(m->number, m->from), event_key(m->number, m->to));
-    enum db_step step = stmt ? DB_ROW : DB_FAILED;
+    enum db_step step = DB_ROW;
     size_t bytes = 0;
+    if (!stmt)
+        return false;
     for (int i = 0; i < SLICE_TEXTS && bytes < SLICE_TEXT_BYTES && match_goes_on(m); i++) {
         if ((step = db_step(m->db, stmt, e)) != DB_ROW)
             break;

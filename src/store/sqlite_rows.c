@@ -35,8 +35,13 @@ static bool row_load(struct db *d, int64_t number, struct row_values *v, bool *f
         .status = sqlite3_column_int(stmt, 6),
         .updated_us = sqlite3_column_int64(stmt, 7),
     };
-    return db_column_u32(d, stmt, 2, &v->next_seq, e) && db_column_u32(d, stmt, 4, &v->branch, e) &&
-           db_column_u32(d, stmt, 5, &v->next_usage, e);
+    autoerr damaged = NULL;
+    if (db_column_u32(d, stmt, 2, &v->next_seq, &damaged) &&
+        db_column_u32(d, stmt, 4, &v->branch, &damaged) &&
+        db_column_u32(d, stmt, 5, &v->next_usage, &damaged))
+        return true;
+    /* ERR_IO would refuse everybody's writes; this is one row. */
+    return err_set(e, ERR_INTERNAL, "%s", err_text(damaged));
 }
 
 struct row *rows_cached(struct rows *r, int64_t number)

@@ -84,7 +84,7 @@ STATEMENT(DOC_KEYS, "SELECT name FROM document WHERE space = ?1 ORDER BY name")
 /* work that is done in slices */
 STATEMENT(WORK_INSERT, "INSERT INTO work(id, kind, number, source, upto, at, target, row_kind, status, created_us, title, state, config) VALUES(?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")
 STATEMENT(WORK_SIMPLE, "INSERT INTO work(id, kind, number, source, upto, at) VALUES(?1, ?2, ?3, 0, 0, 0)")
-STATEMENT(WORK_KIND, "UPDATE work SET kind = ?2, target = NULL WHERE id = ?1")
+STATEMENT(WORK_KIND, "UPDATE work SET kind = ?2, target = NULL, at = 0 WHERE id = ?1")
 STATEMENT(WORK_AT, "UPDATE work SET at = ?2 WHERE id = ?1")
 STATEMENT(WORK_DELETE, "DELETE FROM work WHERE id = ?1")
 STATEMENT(WORK_LOAD, "SELECT id, kind, number, source, upto, at FROM work ORDER BY id")

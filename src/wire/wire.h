@@ -138,9 +138,9 @@ enum wire_field {
     F_CONTINUED, /* int 1: output before this call's was already shown for the same command */
     F_COLUMNS,
     F_ROWS,
-    F_GIT_INIT, /* int 0/1 */
+    F_GIT_INIT,    /* int 0/1 */
     F_CALL_MAX_MS, /* int; a terminal call ends after this as by F_TIMEOUT_MS, also with F_SOFT_TIMEOUT_MS */
-    F_PRIVATE,     /* int 0/1, of DIR_MAKE: refused unless it is the caller's own directory that no other may write */
+    F_PRIVATE, /* int 0/1, of DIR_MAKE: refused unless it is the caller's own directory that no other may write */
 };
 
 /* F_STATUS of every RESULT. */

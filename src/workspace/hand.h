@@ -77,6 +77,3 @@ void hand_end(struct hands *h, const struct uuid *id);
 bool hand_call_wait(struct hands *h, const struct hand_spec *hand, enum wire_op op, struct buf *fields,
                     uint64_t timeout_ms, struct mailbox *mailbox, struct buf *result, struct buf *data,
                     size_t data_max, struct err **e);
-
-/* For tests and /server_info. Loop thread. */
-size_t hands_count(const struct hands *h);

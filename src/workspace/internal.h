@@ -6,10 +6,11 @@
 #include <stdatomic.h>
 
 #define HAND_OUTPUT_MAX \
-    (64u * 1024 * 1024)               /* bytes that wait for one hand; past it calls are refused (ERR_BUSY) */
-#define HAND_CONTROL_MAX (1024u * 1024) /* what may wait beyond it: cancels, credit; past it the hand is killed */
-#define HAND_MESSAGES_MAX 20            /* complaints of one hand that go to the log */
-#define HAND_INPUT_MAX (1024u * 1024) /* stdin that waits for credit; past it the call ends */
+    (64u * 1024 * 1024) /* bytes that wait for one hand; past it calls are refused (ERR_BUSY) */
+#define HAND_CONTROL_MAX \
+    (1024u * 1024)           /* what may wait beyond it: cancels, credit; past it the hand is killed */
+#define HAND_MESSAGES_MAX 20 /* complaints of one hand that go to the log */
+#define HAND_INPUT_MAX (1024u * 1024)           /* stdin that waits for credit; past it the call ends */
 #define HAND_ASSEMBLING_MAX (64u * 1024 * 1024) /* RESULTs of one hand that have not come whole */
 #define HAND_GREETING_MS 10000                  /* for a new hand to say HELLO */
 #define HAND_SILENT_PINGS 6 /* pings without any byte in between; then it is taken for dead */
@@ -27,10 +28,10 @@ struct hand_call {
     void *arg;
     bool auto_credit, cancelled;
     uint64_t timer;
-    uint32_t credit[HAND_STREAMS]; /* what the hand may still send */
-    uint32_t owed[HAND_STREAMS];   /* taken, and not yet given back as credit */
+    uint32_t credit[HAND_STREAMS];     /* what the hand may still send */
+    uint32_t owed[HAND_STREAMS];       /* taken, and not yet given back as credit */
     uint64_t input_credit, input_sent; /* bytes of stdin that may still be sent; that were */
-    struct buf input; /* stdin that waits for credit */
+    struct buf input;                  /* stdin that waits for credit */
     bool input_end, input_ended;
     struct buf result;                 /* a RESULT of several frames */
     struct hand_call *next, *previous; /* of the same hand */

@@ -180,7 +180,8 @@ static void message_log(struct hand *h, struct str message)
     for (size_t i = 0; i < message.n && i < MESSAGE_LOG_MAX; i++)
         buf_add_char(&text, message.p[i] < ' ' || message.p[i] > '~' ? '?' : message.p[i]);
     bool last = ++h->messages == HAND_MESSAGES_MAX;
-    log_info("a hand says: %.*s%s", STR_ARG(buf_str(&text)), last ? " (no more of its messages are logged)" : "");
+    log_info("a hand says: %.*s%s", STR_ARG(buf_str(&text)),
+             last ? " (no more of its messages are logged)" : "");
 }
 
 static bool on_own_note(struct hand *h, const struct wire_frame *f, struct err **e)
@@ -269,7 +270,8 @@ static bool hand_write(struct hand *h)
             buf_deinit(&h->out);
         else
             buf_clear(&h->out);
-    } else if (h->out_at > h->out.n / 2) { /* one that is never empty should not grow by what was taken long ago */
+    } else if (h->out_at > h->out.n / 2) {
+        /* One that is never empty should not grow by what was taken long ago. */
         buf_consume(&h->out, h->out_at);
         h->out_at = 0;
     }

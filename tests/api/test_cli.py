@@ -117,6 +117,36 @@ def test_the_python_servers_configuration(make_server, tmp_path):
     assert httpx.get(server.url + "/api/tools/", headers={"X-Session-API-Key": "from-environment"}).status_code == 200
 
 
+def test_an_empty_list_of_keys_does_not_open_the_server(make_server, tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text('{"session_api_keys": []}')
+    server = make_server(args=["--config", str(file)], key="the-only-key")
+    assert httpx.get(server.url + "/api/tools/").status_code == 401
+    assert server.http.get("/api/tools/").status_code == 200
+    server.stop()
+    log = "".join(server.log)
+    assert "SESSION_API_KEY" in log and "the-only-key" not in log
+
+
+def test_keys_without_effect_are_named(make_server, tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text('{"webhooks": [], "deferred_init": true, "static_files_path": null, "bash_events_dir": "x"}')
+    server = make_server(args=["--config", str(file)], env={"OH_WEBHOOKS_0_BASE_URL": "http://hook.example"})
+    server.stop()
+    log = "".join(server.log)
+    for name in ("webhooks", "deferred_init", "bash_events_dir"):
+        assert log.count(f"{name} is accepted, but not used yet") == 1
+    assert "static_files_path" not in log and "bash_events_retention_seconds" not in log
+
+
+def test_doctor_knows_a_dead_server(make_server, tmp_path):
+    server = make_server(data=tmp_path / "data")
+    assert server.url in handsd("doctor", "--data", tmp_path / "data").stdout
+    server.kill()
+    assert (tmp_path / "data" / "handsd.url").exists()
+    assert server.url not in handsd("doctor", "--data", tmp_path / "data").stdout
+
+
 def test_secrets_leave_the_environment(make_server):
     server = make_server(key="k-very-secret", env={"OH_SECRET_KEY": "s-very-secret", "LLM_API_KEY": "l-very-secret"})
     if os.geteuid() == 0:
@@ -290,6 +320,30 @@ def test_run_confirms_at_a_terminal(tmp_path):
     assert process.wait(30) == 0
     os.close(parent)
     assert not (tmp_path / "first").exists() and (tmp_path / "second").exists()
+
+
+def test_only_a_word_typed_at_the_question_answers_it(tmp_path):
+    import pty
+
+    write_script(tmp_path / "scripts", "act", [
+        {"calls": [{"name": "terminal", "arguments": {"command": "touch first"}}]}, {"text": "Made."}])
+    parent, child = pty.openpty()
+    os.write(parent, b"y\n")  # before there is any question
+    process = subprocess.Popen([HANDSD, "run", "Go.", "--model", "scripted/act", "--confirm", "always", "--data",
+                                str(tmp_path / "data"), "--scripts", str(tmp_path / "scripts"), "--workspace",
+                                str(tmp_path)], env=KEPT, stdin=child, stdout=child, stderr=child)
+    os.close(child)
+    shown = b""
+    for answer in (b"\n", b"  \n", b"rather not\n"):
+        while b"why not: " not in shown:
+            shown += os.read(parent, 4096)
+        shown = shown.split(b"why not: ", 1)[1]
+        os.write(parent, answer)
+    while b"rejected: rather not" not in shown:
+        shown += os.read(parent, 4096)
+    assert process.wait(30) == 0
+    os.close(parent)
+    assert not (tmp_path / "first").exists()
 
 
 def test_run_is_interrupted(tmp_path):

@@ -106,6 +106,17 @@ def test_words_are_an_answer_too(scripted):
         assert server.http.get(path).json() == {"response": expected}
 
 
+def test_the_newest_answer_counts(scripted):
+    commands = [command(f"echo {n}") for n in range(25)]  # more than are looked at in one go
+    server, conversation, _ = scripted({"text": "Hello there."}, *commands, FINISH, *commands, {"text": "Bye."})
+    path = f"/api/conversations/{conversation}/agent_final_response"
+    for expected in ("Hello there.", "All done.", "Bye."):
+        with Watcher(server, conversation) as watcher:
+            server.send(conversation, "Go on.", run=True)
+            assert watcher.until_over() == "finished"
+        assert server.http.get(path).json() == {"response": expected}
+
+
 def test_running_twice_conflicts(scripted):
     server, conversation, work = scripted(command("echo go; sleep 30"), FINISH)
     with Watcher(server, conversation) as watcher:

@@ -314,7 +314,7 @@ def test_a_page_that_has_gone(make_server, tmp_path):
     for name in (page, MISSING):
         for flag in ("false", "true"):
             answer = server.http.get("/api/conversations/search", params={"page_id": name, "include_skills": flag})
-            assert answer.status_code in (200, 404, 422), answer.text
+            assert problems(answer) == [("value_error", ["query", "page_id"])]
     assert len(server.http.get("/api/conversations/search").json()["items"]) == len(made) - 1
 
 
@@ -399,3 +399,39 @@ def test_conversations_outlive_the_server(make_server, tmp_path):
     server = make_server(data=tmp_path / "data")
     assert server.http.get(f"/api/conversations/{made['id']}").json()["id"] == made["id"]
     assert server.events(made["id"]) == events
+
+
+# ---- size
+
+
+def large_agent(size):
+    return {"kind": "Agent", "llm": {"model": "scripted/finish", "usage_id": "default"}, "note": "x" * size}
+
+
+def test_an_agent_has_a_largest_size(server, tmp_path):
+    body = request_body(tmp_path)
+    answer = post(server, {**body, "agent": large_agent(3_000_000)})
+    assert problems(answer) == [("too_long", ["body", "agent"])]
+    assert "2 MiB" in answer.json()["detail"][0]["msg"] and len(answer.text) < 1000
+    answer = post(server, {**body, "hook_config": {"note": "x" * 3_000_000}})
+    assert ("too_long", ["body", "hook_config"]) in problems(answer)
+
+
+def test_answers_about_large_conversations_are_bounded(make_server, tmp_path):
+    server = make_server()
+    made = [server.create(tmp_path, agent=large_agent(1_900_000)) for _ in range(9)]
+    for flag in ("false", "true"):
+        seen, page = [], None
+        while True:
+            query = {"include_skills": flag, "sort_order": "CREATED_AT", **({"page_id": page} if page else {})}
+            answer = server.http.get("/api/conversations/search", params=query)
+            assert len(answer.content) < 12_000_000
+            seen += [item["id"] for item in answer.json()["items"]]
+            page = answer.json()["next_page_id"]
+            if not page:
+                break
+        assert seen == made
+    for ids in (made, made[:1] * 100):
+        refused = server.http.get("/api/conversations", params={"ids": ids})
+        assert refused.status_code == 413 and "16 MiB" in refused.json()["detail"]
+    assert [c["id"] for c in server.http.get("/api/conversations", params={"ids": made[:2] * 2}).json()] == made[:2] * 2

@@ -133,6 +133,20 @@ def test_batch(server, talk):
     assert problems(server.http.get(path)) == [("missing", ["body"])]
 
 
+def test_large_batches(server, tmp_path):
+    """Few ids may mean much text: it is bounded, also when an id is repeated."""
+    conversation = server.create(tmp_path, autotitle=False)
+    server.send(conversation, "x" * 500_000)
+    event = server.events(conversation)[-1]
+
+    def batch(n):
+        return server.http.request("GET", f"/api/conversations/{conversation}/events", json=[event["id"]] * n)
+
+    assert batch(20).json() == [event] * 20
+    refused = batch(100)
+    assert refused.status_code == 413 and "16 MiB" in refused.json()["detail"]
+
+
 def test_missing_conversation(server):
     expected = (404, {"detail": f"Conversation not found: {MISSING}"})
     path = f"/api/conversations/{MISSING}/events"

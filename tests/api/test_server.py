@@ -1,5 +1,8 @@
 """The server itself: probes, facts, documentation, and what is no route."""
 
+import socket
+import threading
+
 import httpx
 
 
@@ -89,3 +92,53 @@ def test_what_is_no_route(server):
     wrong = server.http.put("/api/conversations/search")
     assert (wrong.status_code, wrong.json()) == (405, {"detail": "Method Not Allowed"})
     assert "GET" in wrong.headers["allow"]
+
+
+def resident(server):
+    with open(f"/proc/{server.process.pid}/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) * 1024
+
+
+def test_a_client_that_always_keeps_requests_waiting(server, tmp_path):
+    """What was answered is forgotten, also when the next requests are there already."""
+    url = httpx.URL(server.url)
+    conversation = server.create(tmp_path, autotitle=False)
+    # Each waits for a commit, so that the next ones come meanwhile.
+    request = (f"PATCH /api/conversations/{conversation} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+               f"X-Long: {'x' * 15_000}\r\nContent-Length: 13\r\n\r\n" + '{"title":"x"}').encode()
+    with socket.create_connection((url.host, url.port), timeout=20) as s:
+        answers = s.makefile("rb")
+        s.sendall(request * 4)
+        for n in range(1500):  # 22 MB
+            assert answers.readline().startswith(b"HTTP/1.1 200")
+            while answers.readline() != b"\r\n":
+                pass
+            assert answers.read(16) == b'{"success":true}'
+            s.sendall(request)
+            if n == 100:
+                before = resident(server)
+        assert resident(server) - before < 8_000_000
+
+
+def test_it_ends_in_order_amid_requests(make_server, tmp_path):
+    server = make_server()
+    conversation = server.create(tmp_path, autotitle=False)
+
+    def send():
+        with httpx.Client(base_url=server.url, timeout=10) as http:
+            try:
+                while True:
+                    http.post(f"/api/conversations/{conversation}/events", json={"content": [{"text": "x"}], "run": True})
+                    http.post("/api/conversations", json={
+                        "agent": {"llm": {"model": "scripted/finish"}}, "workspace": {"working_dir": str(tmp_path)}})
+            except httpx.HTTPError:
+                pass
+
+    threads = [threading.Thread(target=send) for _ in range(8)]
+    for t in threads:
+        t.start()
+    while server.http.get(f"/api/conversations/{conversation}/events/count").json() < 30:
+        pass
+    assert server.stop() == 0
+    for t in threads:
+        t.join()

@@ -319,3 +319,16 @@ def test_sigterm_pauses_tells_and_closes_with_1001(make_server, tmp_path):
     assert server.http.get(f"/api/conversations/{conversation}").json()["execution_status"] == "paused"
     kinds = [e["kind"] for e in server.events(conversation)]
     assert kinds.count("PauseEvent") == 1 and "AgentErrorEvent" in kinds
+
+
+def test_a_flood_of_empty_messages(server, tmp_path):
+    """Each costs memory although it has no text: past a number of them the socket is closed, and nobody else waits."""
+    conversation = server.create(tmp_path, autotitle=False)
+    with connect(server.socket_url(conversation)) as socket:
+        assert is_state(receive(socket))
+        try:
+            socket.socket.sendall(b"\x81\x80\0\0\0\0" * 50_000)  # masked, empty, text
+        except OSError:
+            pass  # refused in the middle
+        assert closed_with(socket) == (1013, "Too many messages are waiting")
+    assert server.http.get("/ready", timeout=2).status_code == 200

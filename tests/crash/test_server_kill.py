@@ -127,6 +127,27 @@ def check(server, client):
     assert len(lines) == len(set(lines)), "a tool ran twice"
 
 
+@pytest.mark.timeout(120)
+def test_a_log_without_its_database_is_refused(tmp_path):
+    """The database is removed after a kill and its log forgotten: played into a new one, it would damage that."""
+    write_script(tmp_path / "scripts", "lines", script())
+    data = tmp_path / "data"
+    with Handsd(data, scripts=tmp_path / "scripts") as server:
+        server.create(tmp_path / "work", "scripted/lines")
+        server.kill()
+    database, = data.rglob("handsd.db")
+    log = database.with_name("handsd.db-wal")
+    assert log.stat().st_size > 0
+    database.unlink()
+    with pytest.raises(RuntimeError, match="handsd.db-wal belongs to a database that is gone"):
+        Handsd(data, scripts=tmp_path / "scripts").start()
+    assert not database.exists()
+    log.rename(tmp_path / "log")
+    with Handsd(data, scripts=tmp_path / "scripts") as server:
+        assert server.http.get("/api/conversations/count").json() == 0
+        assert server.create(tmp_path / "work", "scripted/lines")
+
+
 @pytest.mark.timeout(1800)
 def test_kill_at_random(tmp_path):
     rng = random.Random(SEED)

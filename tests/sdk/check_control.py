@@ -7,7 +7,6 @@ import pytest
 from conftest import FINISH, assert_same_log, call, of_kind, says
 from openhands.sdk.conversation.exceptions import ConversationRunError
 from openhands.sdk.conversation.state import ConversationExecutionStatus as Status
-from openhands.sdk.security.analyzer import SecurityAnalyzerBase  # noqa: F401
 from openhands.sdk.security.confirmation_policy import AlwaysConfirm, ConfirmRisky, NeverConfirm
 from openhands.sdk.security.llm_analyzer import LLMSecurityAnalyzer
 

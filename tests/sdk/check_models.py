@@ -113,10 +113,12 @@ def test_conversation_info(server, talk):
     conversation.send_message("go")
     conversation.run()
     info = server.http.get(f"/api/conversations/{conversation.id}").json()
+    assert info["agent"]["llm"]["api_key"] == "**********"
     agent = AgentBase.model_validate(info["agent"])
     assert isinstance(agent, Agent)
     sent = conversation.agent.model_dump(mode="json")
     kept = agent.model_dump(mode="json")
+    assert sent["llm"].pop("api_key") == "**********" and kept["llm"].pop("api_key") is None  # hidden is unknown
     assert kept == sent
     ConfirmationPolicyBase.model_validate(info["confirmation_policy"])
     stats = ConversationStats.model_validate(info["stats"])

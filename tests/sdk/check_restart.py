@@ -45,7 +45,6 @@ def test_killed_between_runs(make_server, talk):
         # In the order of the log, once each.
         assert [e.id for e in lasting(heard)] == [e.id for e in lasting(conversation.state.events[:])]
     finally:
-        conversation.close()
         second.stop()
 
 
@@ -63,7 +62,6 @@ def test_what_happens_while_the_client_is_away(make_server, talk):
         assert until(lambda: conversation.state.execution_status == Status.FINISHED)
         assert_same_log(second, conversation)
     finally:
-        conversation.close()
         second.stop()
 
 
@@ -98,7 +96,6 @@ def test_killed_in_the_middle_of_a_run(make_server, talk, model):
         assert written() == "once\n"
         assert_same_log(second, conversation)
     finally:
-        conversation.close()
         second.stop()
 
 
@@ -121,5 +118,4 @@ def test_a_run_outlives_a_stopped_server(make_server, talk, model):
         assert conversation.state.execution_status == Status.FINISHED
         assert_same_log(second, conversation)
     finally:
-        conversation.close()
         second.stop()

@@ -3,6 +3,7 @@ needs a newer one than Debian 12 has."""
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import httpx
@@ -85,8 +86,9 @@ def talk(server, model, work):
         return one
 
     yield open_one
+    # close() waits 5 s for a frame that may never come (its reader only looks up when there is one): not our time.
     for one in opened:
-        one.close()
+        threading.Thread(target=one.close, daemon=True).start()
 
 
 def call(tool, **arguments):

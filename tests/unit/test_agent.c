@@ -221,6 +221,48 @@ static void test_masked(void **state)
     fake_deinit(&f);
 }
 
+/* Names, summaries and what a provider says are masked before they are cut, logged and stored. */
+static void test_masked_before_cut(void **state)
+{
+    (void)state;
+    struct fake f;
+    autobuf line = {0};
+    fake_init(&f);
+    fake_secret(&f, "TOKEN", "s3cret-value");
+    buf_addf(
+        &line,
+        "{\"calls\":[{\"name\":\"%095ds3cret-value\",\"arguments\":{}},{\"name\":\"s3cret-value\","
+        "\"arguments\":{}},{\"name\":\"think\",\"arguments\":{\"thought\":\"x\",\"%060ds3cret-value\":1}},"
+        "{\"name\":\"think\",\"arguments\":{\"thought\":\"x\",\"summary\":\"%01995ds3cret-value\"}}]}\n",
+        0, 0, 0);
+    fake_script(&f, "[]", line.p);
+    fake_user(&f, "hi");
+    fake_step(&f);
+    for (size_t i = 0; i < f.log.n; i++) {
+        const char *json = f.log.at[i].json;
+        if (f.log.at[i].kind == EVENT_AGENT_ERROR)
+            assert_lacks(json, "s3c");
+        if (f.log.at[i].kind != EVENT_ACTION)
+            continue;
+        assert_lacks(strstr(json, "\"tool_name\""), "\"tool_name\":\"s3c");
+        if (strstr(json, "\"summary\""))
+            assert_lacks(strstr(json, "\"security_risk\""), "s3c");
+    }
+    fake_deinit(&f);
+
+    autoerr e = NULL;
+    enum step outcome;
+    fake_init(&f);
+    fake_secret(&f, "TOKEN", "s3cret-value");
+    fake_script(&f, "[]", "{\"error\":{\"status\":401,\"message\":\"bad key s3cret-value\"}}\n");
+    fake_user(&f, "hi");
+    assert_false(agent_step(f.agent, f.view, &f.host, &outcome, &e));
+    assert_string_equal(e->code, "LLMAuthenticationError");
+    assert_has(e->text, "<secret-hidden>");
+    assert_lacks(e->text, "s3cret-value");
+    fake_deinit(&f);
+}
+
 static void test_failures(void **state)
 {
     (void)state;
@@ -403,6 +445,7 @@ int main(void)
         cmocka_unit_test(test_policies),
         cmocka_unit_test(test_interrupt),
         cmocka_unit_test(test_masked),
+        cmocka_unit_test(test_masked_before_cut),
         cmocka_unit_test(test_failures),
         cmocka_unit_test(test_configuration),
         cmocka_unit_test(test_system_prompt),

@@ -81,6 +81,36 @@ static void test_pieces(void **state)
     fake_deinit(&f);
 }
 
+/* A value pasted from a file ends with a line feed, and outputs do not; keys of many lines are numbered and wrapped. */
+static void test_white_space_and_lines(void **state)
+{
+    (void)state;
+    static const char key[] = "-----BEGIN KEY-----\r\n  bG9uZyBsaW5lIG9uZQ==\nshort\n-----END KEY-----\n";
+    CHECK("token=s3cret!", "token=<secret-hidden>", " s3cret!\n");
+    CHECK("token= s3cret!\n.", "token=<secret-hidden>.", " s3cret!\n");
+    CHECK("abc", "abc", "abc\n");
+    CHECK("     1\t-----BEGIN KEY-----\n     2\tbG9uZyBsaW5lIG9uZQ==\n     3\tshort\n",
+          "     1\t<secret-hidden>\n     2\t<secret-hidden>\n     3\tshort\n", key);
+    CHECK(key, "<secret-hidden>", key);
+    struct mask *m = make((const char *const[]){key}, 1);
+    assert_int_equal(mask_count(m), 1);
+    assert_true(str_is(mask_value(m, 0), key)); /* commands get it as it is */
+    mask_unref(m);
+}
+
+/* What overlaps a piece of a secret at an edge goes with it. */
+static void test_pieces_overlap(void **state)
+{
+    (void)state;
+    struct mask *m = make((const char *const[]){"xxabcd", "abcdefgh", "efghyyyy"}, 3);
+    autobuf before = {0}, behind = {0};
+    mask_apply_cut(m, STR("abcdefgh rest"), true, false, &before);
+    assert_string_equal(before.p, "<secret-hidden> rest");
+    mask_apply_cut(m, STR("rest abcdefgh"), false, true, &behind);
+    assert_string_equal(behind.p, "rest <secret-hidden>");
+    mask_unref(m);
+}
+
 /* Half a secret at the edge of what was left out must not show. */
 static void test_edges(void **state)
 {
@@ -106,6 +136,8 @@ int main(void)
         cmocka_unit_test(test_facts),
         cmocka_unit_test(test_pieces),
         cmocka_unit_test(test_edges),
+        cmocka_unit_test(test_white_space_and_lines),
+        cmocka_unit_test(test_pieces_overlap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

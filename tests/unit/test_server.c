@@ -1,6 +1,7 @@
 /* The HTTP server over real connections. tests/net/test_raw_http.py has the malformed requests. */
 #include "net_client.h"
 #include "base/clock.h"
+#include "net/http.h"
 
 #define SHORT_MS 150 /* deadlines of the tests that wait for one */
 
@@ -520,6 +521,73 @@ static void test_a_client_that_does_not_read_is_dropped(void **state)
     running_stop(&run);
 }
 
+/* Some progress is not enough: an answer may not be held for hours. */
+static void test_a_client_that_reads_too_slowly_is_dropped(void **state)
+{
+    (void)state;
+    struct running run;
+    running_start(&run, &(struct server_limits){.write_idle_ms = SHORT_MS, .write_rate_min = 200000000},
+                  NULL);
+    autofd int fd = client_open(&run);
+    autobuf in = {0};
+    client_send(fd, STR(GET("/big?n=60000000")));
+    while (client_more(fd, &in) && in.n < 60000000)
+        poll(NULL, 0, 10); /* reads on, slowly */
+    assert_true(in.n < 60000000);
+    running_stop(&run);
+}
+
+static void test_long_answers_wait_for_slow_clients(void **state)
+{
+    (void)state;
+    struct running run;
+    running_start(&run, &(struct server_limits){.sending_max = 64000000}, NULL);
+    int slow = client_open(&run);
+    client_send(slow, STR(GET("/big?n=60000000")));
+    autobuf first = {0};
+    assert_true(client_more(slow, &first)); /* the rest waits now */
+    autofd int fd = client_open(&run);
+    autobuf in = {0};
+    client_send(fd, STR(GET("/big?n=30000000") GET("/big?n=1000000")));
+    autoanswer refused = client_answer(fd, &in);
+    assert_int_equal(refused.status, 503);
+    assert_contains(refused.head, "retry-after: 1");
+    assert_contains(refused.body, "Too many long answers");
+    autoanswer small = client_answer(fd, &in);
+    assert_int_equal(small.body_n, 1000000);
+    close(slow);
+    await_connections(&run, 1);
+    client_send(fd, STR(GET("/big?n=30000000")));
+    autoanswer large = client_answer(fd, &in);
+    assert_int_equal(large.body_n, 30000000);
+    running_stop(&run);
+}
+
+static void test_an_absolute_target_keeps_its_query(void **state)
+{
+    (void)state;
+    static const char *const targets[][3] = {
+        {"http://localhost?a=%62", "/", "a=%62"},
+        {"http://localhost/?a=b", "/", "a=b"},
+        {"http://localhost/%61?a=b", "/a", "a=b"},
+        {"http://localhost", "/", NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
+        struct http_head head;
+        struct http_parser parser;
+        enum http_event event;
+        autobuf text = {0};
+        buf_addf(&text, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", targets[i][0]);
+        http_head_init(&head, 10);
+        http_parser_start(&parser, &head, 1000);
+        http_parse(&parser, buf_str(&text), &event);
+        assert_int_equal(event, HTTP_EVENT_HEAD);
+        assert_true(str_is(head.path, targets[i][1]));
+        assert_true(targets[i][2] ? str_is(head.query, targets[i][2]) : !head.query.p);
+        http_head_deinit(&head);
+    }
+}
+
 static void test_a_slow_reader_gets_everything(void **state)
 {
     struct running *run = *state;
@@ -785,6 +853,9 @@ int main(void)
         cmocka_unit_test(test_deadlines),
         cmocka_unit_test(test_dripping_does_not_move_the_heads_deadline),
         cmocka_unit_test(test_a_client_that_does_not_read_is_dropped),
+        cmocka_unit_test(test_a_client_that_reads_too_slowly_is_dropped),
+        cmocka_unit_test(test_long_answers_wait_for_slow_clients),
+        cmocka_unit_test(test_an_absolute_target_keeps_its_query),
         cmocka_unit_test(test_a_slow_reader_gets_everything),
         cmocka_unit_test(test_streams),
         cmocka_unit_test(test_broken_streams),

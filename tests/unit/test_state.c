@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "conversation/secret_walk.h"
 #include "conversation/state.h"
+#include "conversation/turn.h"
 
 static struct secrets *keys(const char *key)
 {
@@ -365,6 +366,26 @@ static void stats_add_up_and_equal_those_of_the_table(void **state)
     stats_unref(table);
 }
 
+/* A log may hold what a hand made up. */
+static void only_real_directories_are_kept(void **state)
+{
+    (void)state;
+    struct turn t = {0};
+    autobuf longest = {0};
+    while (longest.n < 4096)
+        buf_add_cstr(&longest, "/dir");
+    const char *const dirs[] = {"/kept", "relative", "", longest.p};
+    for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
+        autobuf json = {0};
+        buf_addf(&json,
+                 "{\"observation\":{\"metadata\":{\"working_dir\":\"%s\"},\"kind\":\"TerminalObservation\"}}",
+                 dirs[i]);
+        turn_note_cwd(&t, EVENT_OBSERVATION, buf_str(&json));
+        assert_string_equal(t.cwd.p, "/kept");
+    }
+    buf_deinit(&t.cwd);
+}
+
 int main(void)
 {
     clock_init();
@@ -376,6 +397,7 @@ int main(void)
         cmocka_unit_test(bad_secrets_and_agents_are_refused),
         cmocka_unit_test(doc_survives_the_store),
         cmocka_unit_test(stats_add_up_and_equal_those_of_the_table),
+        cmocka_unit_test(only_real_directories_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -272,6 +272,17 @@ static void test_output_is_masked_as_a_whole(void **state)
     assert_has(elided.p, "end");
     assert_lacks(elided.p, "s3cret");
     assert_lacks(elided.p, "cret-value");
+    buf_clear(&elided);
+    terminal_output(&(struct terminal_facts){.kind = TERMINAL_SOFT_TIMEOUT,
+                                             .continued = true,
+                                             .head = STR("cret-value begin .............. s3cret-va"),
+                                             .tail = STR("cret-value ............. end s3cret-va"),
+                                             .elided = 1000},
+                    m, &elided);
+    assert_has(elided.p, "<secret-hidden> begin");
+    assert_has(elided.p, "end <secret-hidden>");
+    assert_lacks(elided.p, "s3cret");
+    assert_lacks(elided.p, "cret-value");
     terminal_output(&(struct terminal_facts){.kind = TERMINAL_COMPLETED, .reset = true, .head = STR("out")},
                     m, &reset);
     assert_has(reset.p, "was reset");
@@ -279,6 +290,44 @@ static void test_output_is_masked_as_a_whole(void **state)
     terminal_output(&(struct terminal_facts){.kind = TERMINAL_COMPLETED, .head = STR("x\xff")}, m, &bad);
     assert_string_equal(bad.p, "x\xef\xbf\xbd");
     mask_unref(m);
+}
+
+/* Instead of a hand: one that never answers. An executable's own function goes before the library's. */
+static uint64_t waited_ms;
+static int64_t sent_max_ms;
+
+bool hand_call_wait(struct hands *h, const struct hand_spec *hand, enum wire_op op, struct buf *fields,
+                    uint64_t timeout_ms, struct mailbox *mailbox, struct buf *result, struct buf *data,
+                    size_t data_max, struct err **e)
+{
+    (void)h, (void)hand, (void)op, (void)mailbox, (void)result, (void)data, (void)data_max;
+    waited_ms = timeout_ms;
+    sent_max_ms = wire_get_int(buf_str(fields), F_CALL_MAX_MS, 0);
+    buf_deinit(fields);
+    return err_set(e, ERR_TIMEOUT, "the call took too long");
+}
+
+/* A command that prints without end, or a hand that says nothing, holds a run no longer than the cap. */
+static void test_silent_hand(void **state)
+{
+    (void)state;
+    struct fake f;
+    fake_init(&f);
+    fake_script(&f, "[{\"name\":\"terminal\"}]",
+                "{\"calls\":[{\"name\":\"terminal\",\"arguments\":{\"command\":\"yes\"}}]}\n"
+                "{\"calls\":[{\"name\":\"terminal\",\"arguments\":{\"command\":\"yes\",\"timeout\":5}}]}\n");
+    fake_user(&f, "go");
+    fake_step(&f);
+    assert_int_equal(sent_max_ms, TERMINAL_CALL_MAX_MS);
+    assert_true(waited_ms > TERMINAL_CALL_MAX_MS && waited_ms < 2 * TERMINAL_CALL_MAX_MS);
+    assert_int_equal(f.log.at[f.log.n - 1].kind, EVENT_OBSERVATION);
+    assert_has(last_json(&f), "\"exit_code\":-1");
+    assert_has(last_json(&f), "no end after 600.0 seconds");
+    fake_step(&f);
+    assert_true(waited_ms > 5000 && waited_ms < 60000);
+    assert_int_equal(f.log.at[f.log.n - 1].kind, EVENT_AGENT_ERROR);
+    assert_has(last_json(&f), "did not answer in time");
+    fake_deinit(&f);
 }
 
 static void test_notice(void **state)
@@ -312,6 +361,7 @@ int main(void)
         cmocka_unit_test(test_literals),
         cmocka_unit_test(test_remarks),
         cmocka_unit_test(test_output_is_masked_as_a_whole),
+        cmocka_unit_test(test_silent_hand),
         cmocka_unit_test(test_notice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

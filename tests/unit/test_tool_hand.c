@@ -45,6 +45,28 @@ static int stop(void **state)
     return 0;
 }
 
+static pthread_barrier_t closing;
+
+static void closed_one(void *arg)
+{
+    (void)arg;
+    pthread_barrier_wait(&closing);
+}
+
+static void close_one(void *arg)
+{
+    hands_close(arg, closed_one, NULL);
+}
+
+/* Hands of a test's own. */
+static void hands_close_wait(struct hands *own)
+{
+    pthread_barrier_init(&closing, NULL, 2);
+    loop_call(loop, close_one, own);
+    pthread_barrier_wait(&closing);
+    hands_free(own);
+}
+
 static void begin(struct fake *f, const char *lines)
 {
     fake_init(f);
@@ -138,6 +160,168 @@ static void test_long_output(void **state)
     fake_step(&f);
     autofree char *saved = model_reads(&f);
     assert_has(saved, "100000");
+    end(&f);
+}
+
+/* Somebody else made the directory first, as a link to where they want the files. */
+static void test_saved_in_private(void **state)
+{
+    (void)state;
+    struct fake f;
+    char hex[UUID_DASHED_LEN + 1], target[128];
+    struct uuid id = uuid_random();
+    autobuf guessed = {0};
+    begin(&f, TERMINAL("seq 1 400000") TERMINAL("seq 1 10000") TERMINAL("seq 1 10000"));
+    f.host.conversation = uuid_dashed(&id, hex);
+    buf_addf(&guessed, "/tmp/handsd-%s", hex);
+    snprintf(target, sizeof(target), "%s/observations", f.dir);
+
+    assert_int_equal(symlink(f.dir, guessed.p), 0);
+    fake_step(&f);
+    assert_has(last_json(&f), "\"full_output_save_dir\":\"/tmp/handsd-");
+    assert_has(last_json(&f), "all of it is in ");
+    autobuf plain = {0}, clean = {0};
+    buf_addf(&plain, "%s/observations", guessed.p);
+    assert_lacks(last_json(&f), plain.p);
+    assert_int_equal(access(target, F_OK), -1);
+    unlink(guessed.p);
+
+    assert_int_equal(mkdir(guessed.p, 0700), 0);
+    assert_int_equal(chmod(guessed.p, 0777), 0);
+    fake_step(&f);
+    assert_has(last_json(&f), "full_output_save_dir");
+    assert_lacks(last_json(&f), plain.p);
+    rmdir(guessed.p);
+
+    fake_step(&f);
+    assert_has(last_json(&f), plain.p);
+    struct stat st;
+    assert_int_equal(stat(guessed.p, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0700);
+    buf_addf(&clean, "rm -r /tmp/handsd-%s*", hex);
+    assert_int_equal(system(clean.p), 0);
+    end(&f);
+}
+
+static void file_make(const char *dir, const char *name, struct str bytes, unsigned mode)
+{
+    autobuf path = {0};
+    autoerr e = NULL;
+    buf_addf(&path, "%s/%s", dir, name);
+    assert_true(file_write_atomic(path.p, bytes, mode, &e));
+}
+
+/* A program that greets and then, in the directory of the files `first` and `second`, does what `rest` says. */
+static void hostile_hand(char path[64], struct str first, struct str second, const char *rest)
+{
+    autobuf greeting = {0}, hello = {0}, script = {0};
+    char dir[] = "/tmp/test-hostile-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    wire_add_int(&hello, F_VERSION_MIN, 1);
+    wire_add_int(&hello, F_VERSION_MAX, 1);
+    buf_add(&greeting, str_make(WIRE_MAGIC, WIRE_MAGIC_LEN));
+    wire_add_message(&greeting, WIRE_HELLO, 0, buf_str(&hello));
+    file_make(dir, "hello", buf_str(&greeting), 0600);
+    file_make(dir, "first", first, 0600);
+    file_make(dir, "second", second, 0600);
+    buf_addf(&script, "#!/bin/sh\ncd %s\ncat hello\n%s\nrm -r %s\nexec sleep 100\n", dir, rest, dir);
+    file_make(dir, "hand", buf_str(&script), 0700);
+    snprintf(path, 64, "%s/hand", dir);
+}
+
+/* Credit that comes in many small pieces at once is not taken twice. */
+static void test_save_with_small_credits(void **state)
+{
+    (void)state;
+    char path[64];
+    struct fake f;
+    autoerr e = NULL;
+    autobuf first = {0}, second = {0}, ok = {0}, text = {0}, dir = {0};
+    wire_add_int(&ok, F_STATUS, WIRE_OK);
+    wire_add_message(&first, WIRE_RESULT, 1, buf_str(&ok)); /* the directory is made */
+    for (int i = 0; i < 100; i++)
+        wire_add_credit(&second, 2, WIRE_STDIN, 4096);
+    size_t pieces = second.n;
+    for (int i = 0; i < 10; i++)
+        wire_add_credit(&second, 2, WIRE_STDIN, 200000);
+    size_t credits = second.n;
+    wire_add_message(&second, WIRE_RESULT, 2, buf_str(&ok));
+    autobuf rest = {0};
+    buf_addf(&rest,
+             "head -c 200 >/dev/null; cat first; head -c 200000 >/dev/null; head -c %zu second\n"
+             "head -c 450000 >/dev/null; tail -c +%zu second | head -c %zu; head -c 900000 >/dev/null\n"
+             "tail -c +%zu second",
+             pieces, pieces + 1, credits - pieces, credits + 1);
+    hostile_hand(path, buf_str(&first), buf_str(&second), rest.p);
+    begin(&f, "");
+    struct hands *own = hands_new(loop, &(struct hands_config){.program = path}, &e);
+    f.host.hands = own;
+    memset(buf_reserve(&text, 1600000), 'x', 1600000);
+    text.n = 1600000;
+    if (!agent_save(&f.host, STR("name"), buf_str(&text), &dir, &e))
+        fail_msg("%s", err_text(e));
+    fake_deinit(&f);
+    hands_close_wait(own);
+}
+
+/* What a hand says of itself is a stranger's word: too long, or not what a directory can be, it is left out. */
+static void test_hostile_facts(void **state)
+{
+    (void)state;
+    autobuf huge = {0};
+    buf_add_char(&huge, '/');
+    while (huge.n < 6 << 20)
+        buf_add_char(&huge, (char)0xff);
+    struct str cwds[] = {buf_str(&huge), STR("relative/dir"), STR("/with\nline"), STR("/fine")};
+    for (size_t i = 0; i < ARRAY_LEN(cwds); i++) {
+        char path[64];
+        struct fake f;
+        autoerr e = NULL;
+        autobuf result = {0}, message = {0};
+        bool fine = i == ARRAY_LEN(cwds) - 1;
+        wire_add_int(&result, F_STATUS, WIRE_OK);
+        wire_add_int(&result, F_KIND, TERMINAL_COMPLETED);
+        wire_add_str(&result, F_TEXT, STR("output"));
+        wire_add_str(&result, F_CWD, cwds[i]);
+        wire_add_str(&result, F_USER, fine ? STR("me") : buf_str(&huge));
+        wire_add_str(&result, F_HOST, fine ? STR("here") : STR("\x1b[2J"));
+        wire_add_message(&message, WIRE_RESULT, 1, buf_str(&result));
+        hostile_hand(path, buf_str(&message), STR(""), "head -c 200 >/dev/null; cat first");
+        begin(&f, TERMINAL("true"));
+        struct hands *hostile = hands_new(loop, &(struct hands_config){.program = path}, &e);
+        f.host.hands = hostile;
+        fake_step(&f);
+        assert_has(last_json(&f), "output");
+        assert_int_equal(strstr(last_json(&f), "\"working_dir\":") != NULL, fine);
+        assert_int_equal(strstr(last_json(&f), "\"username\":") != NULL, fine);
+        assert_int_equal(strstr(last_json(&f), "\"hostname\":") != NULL, fine);
+        assert_true(strlen(last_json(&f)) < 2000);
+        fake_deinit(&f);
+        hands_close_wait(hostile);
+    }
+}
+
+static struct str huge_cwd(void *arg)
+{
+    (void)arg;
+    static struct buf huge;
+    if (huge.n == 0) {
+        memset(buf_reserve(&huge, 18 << 20), '/', 18 << 20);
+        huge.n = 18 << 20;
+    }
+    return buf_str(&huge);
+}
+
+/* Whatever a call is made of: too much is an error that the model reads. */
+static void test_huge_call(void **state)
+{
+    (void)state;
+    struct fake f;
+    begin(&f, TERMINAL("true"));
+    f.host.last_cwd = huge_cwd;
+    fake_step(&f);
+    assert_int_equal(f.log.at[f.log.n - 1].kind, EVENT_AGENT_ERROR);
+    assert_has(last_json(&f), "too large");
     end(&f);
 }
 
@@ -338,6 +522,10 @@ int main(void)
         cmocka_unit_test(test_terminal),
         cmocka_unit_test(test_secrets),
         cmocka_unit_test(test_long_output),
+        cmocka_unit_test(test_saved_in_private),
+        cmocka_unit_test(test_hostile_facts),
+        cmocka_unit_test(test_save_with_small_credits),
+        cmocka_unit_test(test_huge_call),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_timeout_and_input),
         cmocka_unit_test(test_killed_hand),

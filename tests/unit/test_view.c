@@ -1,4 +1,5 @@
 #include "agent_fixture.h"
+#include <sys/resource.h>
 
 /* Events by hand, as an import would bring them. */
 static void add(struct view *v, const char *source, enum event_kind kind, const char *id, const char *fields)
@@ -323,6 +324,33 @@ static enum stuck stuck(const struct view *v, struct buf *why)
     return view_stuck(v, why);
 }
 
+/* Messages that wait for a run are merged into one, whose memory grows with their number only. */
+static void test_many_user_messages(void **state)
+{
+    (void)state;
+    enum { MANY = 5000 };
+    struct view *v = view_new();
+    autoarena arena = arena_new();
+    const struct llm_message *m;
+    size_t n;
+    struct rusage before, after;
+    for (int i = 0; i < MANY; i++) {
+        char id[16];
+        snprintf(id, sizeof(id), "%08x", i);
+        user(v, id, "x");
+    }
+    getrusage(RUSAGE_SELF, &before);
+    for (int round = 0; round < 2; round++) {
+        view_messages(v, 0, arena, &m, &n);
+        assert_int_equal(n, 1);
+        assert_int_equal(m[0].part_count, MANY);
+        assert_true(str_is(m[0].parts[MANY - 1].text, "x"));
+    }
+    getrusage(RUSAGE_SELF, &after);
+    assert_true(after.ru_maxrss - before.ru_maxrss < 50000); /* kB */
+    view_free(v);
+}
+
 static void test_stuck_repeating(void **state)
 {
     (void)state;
@@ -407,8 +435,9 @@ int main(void)
         cmocka_unit_test(test_rejection_and_cut),    cmocka_unit_test(test_condensation),
         cmocka_unit_test(test_final_response),       cmocka_unit_test(test_invalid_call),
         cmocka_unit_test(test_broken_text),          cmocka_unit_test(test_incremental),
-        cmocka_unit_test(test_stuck_repeating),      cmocka_unit_test(test_stuck_errors),
-        cmocka_unit_test(test_stuck_alternating),    cmocka_unit_test(test_stuck_monologue),
+        cmocka_unit_test(test_many_user_messages),   cmocka_unit_test(test_stuck_repeating),
+        cmocka_unit_test(test_stuck_errors),         cmocka_unit_test(test_stuck_alternating),
+        cmocka_unit_test(test_stuck_monologue),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -134,6 +134,22 @@ static void long_messages_are_split(void **state)
     }
 }
 
+static void what_is_too_large_is_refused_as_a_whole(void **state)
+{
+    (void)state;
+    autobuf huge = {0}, fields = {0}, out = {0};
+    memset(buf_reserve(&huge, WIRE_MESSAGE_MAX + 100), 'x', WIRE_MESSAGE_MAX + 100);
+    huge.n = WIRE_MESSAGE_MAX + 100;
+    wire_add_str(&fields, F_CWD, buf_str(&huge));
+    wire_add_str(&fields, F_PATH, STR("a"));
+    assert_true(wire_fields_valid(buf_str(&fields)));
+    assert_false(wire_add_message(&out, WIRE_CALL, 1, buf_str(&fields)));
+    assert_false(wire_add_message(&out, WIRE_NOTE, 1, str_make(huge.p, WIRE_PAYLOAD_MAX + 1)));
+    assert_int_equal(out.n, 0);
+    assert_true(wire_add_message(&out, WIRE_CALL, 1, str_make(huge.p, WIRE_MESSAGE_MAX)));
+    assert_true(out.n > WIRE_MESSAGE_MAX);
+}
+
 static void the_banner_is_bounded(void **state)
 {
     (void)state;
@@ -200,9 +216,13 @@ static void malformed_frames_are_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fields_are_read_back),       cmocka_unit_test(cut_fields_are_an_error),
-        cmocka_unit_test(frames_survive_any_cutting), cmocka_unit_test(long_messages_are_split),
-        cmocka_unit_test(the_banner_is_bounded),      cmocka_unit_test(malformed_frames_are_errors),
+        cmocka_unit_test(fields_are_read_back),
+        cmocka_unit_test(cut_fields_are_an_error),
+        cmocka_unit_test(frames_survive_any_cutting),
+        cmocka_unit_test(long_messages_are_split),
+        cmocka_unit_test(what_is_too_large_is_refused_as_a_whole),
+        cmocka_unit_test(the_banner_is_bounded),
+        cmocka_unit_test(malformed_frames_are_errors),
     };
     return cmocka_run_group_tests_name("wire", tests, NULL, NULL);
 }

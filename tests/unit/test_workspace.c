@@ -483,6 +483,119 @@ static void random_answers_never_harm(void **state)
     }
 }
 
+/* A program that greets, waits for its first call, and then does what `rest` says with `bytes` in the file $1. */
+static void caller(char path[64], struct str bytes, const char *rest)
+{
+    char where[64];
+    autobuf hello = {0}, name = {0}, script = {0};
+    greeting(&hello);
+    pretender(path, bytes, "");
+    snprintf(where, sizeof(where), "%s", path);
+    *strrchr(where, '/') = '\0';
+    buf_addf(&name, "%s/hello", where);
+    assert_true(file_write_atomic(name.p, buf_str(&hello), 0600, NULL));
+    buf_addf(
+        &script,
+        "#!/bin/sh\nset %s/bytes\ncat %s/hello\nrm %s/hello\nhead -c 200 >/dev/null\n%s\nexec sleep 1003\n",
+        where, where, where, rest);
+    assert_true(file_write_atomic(path, buf_str(&script), 0700, NULL));
+}
+
+static size_t resident_bytes(void)
+{
+    autobuf text = {0};
+    size_t all = 0, resident = 0;
+    assert_true(file_read("/proc/self/statm", 200, &text, NULL));
+    assert_int_equal(sscanf(text.p, "%zu %zu", &all, &resident), 2);
+    return resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* A hand that pings and never reads gets one answer, not one for each. */
+static void pings_are_not_hoarded(void **state)
+{
+    (void)state;
+    char path[64];
+    autobuf b = {0};
+    for (int i = 0; i < 50000; i++)
+        wire_add_control(&b, WIRE_PING, 0);
+    caller(path, buf_str(&b),
+           "i=0; while [ $i -lt 100 ]; do cat $1; i=$((i+1)); done; exec 1>&-; exec 0<&-; exit");
+    struct house *s = house_new(path, 0);
+    size_t before = resident_bytes();
+    autobuf data = {0};
+    assert_int_equal(run(s, "true", &data), -1000 - ERR_GONE); /* 60 MB later */
+    assert_true(resident_bytes() < before + 20 * 1024 * 1024);
+    house_free(s);
+    pretender_remove(path);
+}
+
+static void a_talkative_hand_does_not_fill_the_log(void **state)
+{
+    (void)state;
+    char path[64], name[] = "/tmp/test-log-XXXXXX";
+    autobuf b = {0}, note = {0}, text = {0}, data = {0};
+    wire_add_str(&note, F_MESSAGE, STR("a complaint"));
+    for (int i = 0; i < 5000; i++)
+        wire_add_message(&b, WIRE_NOTE, 0, buf_str(&note));
+    caller(path, buf_str(&b), "cat $1; exit");
+    int log = mkstemp(name), saved = dup(2);
+    assert_true(log >= 0 && saved >= 0);
+    dup2(log, 2);
+    struct house *s = house_new(path, 0);
+    assert_int_equal(run(s, "true", &data), -1000 - ERR_GONE);
+    house_free(s);
+    dup2(saved, 2);
+    assert_true(file_read(name, 1024 * 1024, &text, NULL));
+    assert_true(str_find(buf_str(&text), STR("a complaint")) >= 0);
+    assert_true(text.n < 10000);
+    close(log);
+    close(saved);
+    unlink(name);
+    pretender_remove(path);
+}
+
+struct sender {
+    struct count count;
+    struct hands *hands;
+    atomic_uint_fast64_t call;
+    uint64_t sent;
+    atomic_int last;
+};
+
+static void sender_writable(void *arg, uint64_t total)
+{
+    struct sender *t = arg;
+    struct buf piece = {0};
+    size_t n = (size_t)(total - t->sent);
+    t->last = (int)total;
+    memset(buf_reserve(&piece, n), 'x', n);
+    piece.n = n;
+    t->sent = total;
+    hand_send(t->hands, t->call, &piece);
+}
+
+/* Several CREDITs in one read: each byte of them is promised once, though what was sent for the first is not on its way
+ * when the next is read. */
+static void credit_is_promised_once(void **state)
+{
+    (void)state;
+    static const struct hand_callbacks callbacks = {.on_done = count_done, .on_writable = sender_writable};
+    char path[64];
+    autobuf b = {0};
+    for (int i = 0; i < 20; i++)
+        wire_add_credit(&b, 1, WIRE_STDIN, 200000);
+    caller(path, buf_str(&b), "cat $1; head -c 4200000 >/dev/null; exit");
+    struct house *s = house_new(path, 0);
+    struct sender sender = {.hands = s->hands};
+    struct buf fields = command("true");
+    sender.call = hand_call(s->hands, &s->spec, OP_SPAWN, &fields, 8000, true, &callbacks, &sender);
+    wait_for(&sender.count.done, 1);
+    assert_int_equal(sender.count.gone, 1); /* by its end, not because too much was sent */
+    assert_int_equal(sender.last, WIRE_CREDIT_INITIAL + 20 * 200000);
+    house_free(s);
+    pretender_remove(path);
+}
+
 static void a_long_banner_is_skipped(void **state)
 {
     (void)state;
@@ -524,6 +637,9 @@ int main(void)
         cmocka_unit_test(a_protocol_error_kills_the_hand),
         cmocka_unit_test(wrong_answers_to_a_real_call_kill_the_hand),
         cmocka_unit_test(random_answers_never_harm),
+        cmocka_unit_test(pings_are_not_hoarded),
+        cmocka_unit_test(a_talkative_hand_does_not_fill_the_log),
+        cmocka_unit_test(credit_is_promised_once),
         cmocka_unit_test(a_long_banner_is_skipped),
         cmocka_unit_test(a_missing_program_is_an_error_of_the_call),
     };

@@ -5,8 +5,8 @@
 #include "json/problem.h"
 #include "net/openapi.h"
 
-#define PAGE_LIMIT 100                /* items of a page, and ids of a batch */
-#define PAGE_BYTES (8 * 1024 * 1024)  /* a page ends early past this much text; its successor goes on */
+#define PAGE_LIMIT 100                 /* items of a page, and ids of a batch */
+#define PAGE_BYTES (8 * 1024 * 1024)   /* a page ends early past this much text; its successor goes on */
 #define BATCH_BYTES (16 * 1024 * 1024) /* of a batch's answer; past it 413 */
 
 struct agent_server {

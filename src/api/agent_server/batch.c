@@ -21,7 +21,7 @@ static bool add_again(const struct uuid *ids, size_t i, const struct part *parts
 
 void reply_batch(struct request *r, const struct uuid *ids, size_t n, batch_item *item, const void *arg)
 {
-    struct part parts[PAGE_LIMIT];
+    struct part parts[PAGE_LIMIT] = {0};
     autobuf body = {0};
     buf_add_char(&body, '[');
     for (size_t i = 0; i < n; i++) {

@@ -225,8 +225,7 @@ static bool add_page(struct request *r, const struct search_args *args, struct p
             page->next = page->ids[i];
             break;
         }
-        autobytes info =
-            conversations_info(conversations_of(r), &page->ids[i], args->include_skills, &why);
+        autobytes info = conversations_info(conversations_of(r), &page->ids[i], args->include_skills, &why);
         if (!info && !may_be_left_out(&page->ids[i], why)) {
             *e = steal(why);
             return false;
