@@ -9,8 +9,8 @@ from websockets.sync.client import connect
 
 from handsd import write_script
 
-CONVERSATIONS = 20
-RUNS = 50  # each; 1,000 in all
+CONVERSATIONS = 10  # few, so that this client itself sees answers when they come
+RUNS = 100  # each; 1,000 in all
 EARLIEST_S = 0.1
 LATEST_S = 10
 

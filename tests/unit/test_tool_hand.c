@@ -242,7 +242,7 @@ static void test_save_with_small_credits(void **state)
     for (int i = 0; i < 100; i++)
         wire_add_credit(&second, 2, WIRE_STDIN, 4096);
     size_t pieces = second.n;
-    for (int i = 0; i < 10; i++)
+    for (int i = 0; i < 15; i++)
         wire_add_credit(&second, 2, WIRE_STDIN, 200000);
     size_t credits = second.n;
     wire_add_message(&second, WIRE_RESULT, 2, buf_str(&ok));
@@ -256,8 +256,8 @@ static void test_save_with_small_credits(void **state)
     begin(&f, "");
     struct hands *own = hands_new(loop, &(struct hands_config){.program = path}, &e);
     f.host.hands = own;
-    memset(buf_reserve(&text, 1600000), 'x', 1600000);
-    text.n = 1600000;
+    memset(buf_reserve(&text, 3000000), 'x', 3000000);
+    text.n = 3000000;
     if (!agent_save(&f.host, STR("name"), buf_str(&text), &dir, &e))
         fail_msg("%s", err_text(e));
     fake_deinit(&f);
