@@ -187,13 +187,16 @@ static void await(struct terminal *t, struct call *c)
     t->soft_timer = t->hard_timer = 0;
     int64_t hard = wire_get_int(fields, F_TIMEOUT_MS, -1);
     int64_t soft = wire_get_int(fields, F_SOFT_TIMEOUT_MS, -1);
-    t->output_ms = hand_now_ms();
-    if (hard >= 0) {
-        t->hard_timer = hand_timer(t->hand, (uint64_t)hard, on_hard_timeout, t);
-    } else if (soft >= 0) {
-        t->soft_ms = (uint64_t)soft;
-        t->soft_timer = hand_timer(t->hand, t->soft_ms, on_soft_timeout, t);
+    if (hard < 0) {
+        if (soft >= 0) {
+            t->soft_ms = (uint64_t)soft;
+            t->soft_timer = hand_timer(t->hand, t->soft_ms, on_soft_timeout, t);
+        }
+        hard = wire_get_int(fields, F_CALL_MAX_MS, -1); /* what never falls silent ends, too */
     }
+    t->output_ms = hand_now_ms();
+    if (hard >= 0)
+        t->hard_timer = hand_timer(t->hand, (uint64_t)hard, on_hard_timeout, t);
 }
 
 /* --- what a call asks for ----------------------------------------------------------------------- */

@@ -236,7 +236,7 @@ static void on_repair_timeout(void *arg)
 }
 
 /* The shell is at its prompt and has told nothing: a command that left our script early had changed the prompt before, or
- * a DEBUG trap keeps the shell from running anything. Only its own sign makes us type this: a program that merely waits
+ * closed the shell's own descriptor of the terminal. Only its own sign makes us type this: a program that merely waits
  * would take it for input. */
 static void repair(void *arg)
 {

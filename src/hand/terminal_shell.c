@@ -37,9 +37,11 @@
  * before that, lines that were typed and read by nobody are dropped: they would be taken for commands. That is bounded, and
  * by nothing that is executed: a DEBUG trap can make every command a success that does nothing. The values of variables
  * are looked at when the prompt is made.
- * While a command runs PS1 holds a mark that says "a prompt, but no end was told"; the end's mark empties it. Should the
- * command have replaced the first item of PROMPT_COMMAND, the second one (from bash 5.1 on) sees to it that PS1's comes. */
+ * Should the command have replaced the first item of PROMPT_COMMAND, or closed that descriptor, the second item (from
+ * bash 5.1 on) writes a mark that says "a prompt, but no end was told". It is not in PS1: bash 5.2 damages its heap when an
+ * unfinished `$(` ends a command while PS1 is not empty. */
 #define BASH_STATUS "__handsd_status_%N"
+#define BASH_TOLD "__handsd_told_%N"
 #define TEN_TIMES "for _ in 0 1 2 3 4 5 6 7 8 9; do "
 #define BASH_DRAIN                                                      \
     "if builtin read -rt 0 -u 255; then " TEN_TIMES TEN_TIMES TEN_TIMES \
@@ -47,12 +49,14 @@
 #define BASH_PROMPT                                                                          \
     "{ " BASH_STATUS "=${" BASH_STATUS "-$?}; " BASH_DRAIN "builtin printf \"\\033]" VT_MARK \
     ";%s;E%s;%s;%s;%s\\037%s\\037%s%s\\a\" %N \"$" BASH_STATUS "\" \"${!:-}\" \"$-\" "       \
-    "\"${PWD-}\" %N \"${PATH-}\" %N >&255 && PS1=; unset -v " BASH_STATUS "; } 2>&-"
-#define BASH_MARK "\033]" VT_MARK ";%N;P%N\a"
-#define BASH_UNTOLD "{ case ${PS1-x} in ?*) PS1=\"" BASH_MARK "\";; esac; } 2>&-"
+    "\"${PWD-}\" %N \"${PATH-}\" %N >&255 && " BASH_TOLD "=; unset -v " BASH_STATUS "; } 2>&-"
+#define BASH_MARK "builtin printf \"\\033]" VT_MARK ";%s;P%s\\a\" %N %N"
+#define BASH_UNTOLD                                                                     \
+    "{ case ${" BASH_TOLD "-x} in x) " BASH_MARK " >&255 || " BASH_MARK " >/dev/tty;; " \
+    "*) unset -v " BASH_TOLD ";; esac; } 2>&-"
 /* Kept in variables: for the tail it is quicker to copy them than to read them again. */
 #define BASH_DEFINE "__handsd_prompt_%N='" BASH_PROMPT "' __handsd_untold_%N='" BASH_UNTOLD "'; "
-#define BASH_READY "PROMPT_COMMAND=$__handsd_prompt_%N PROMPT_COMMAND[1]=$__handsd_untold_%N PS2="
+#define BASH_READY "PROMPT_COMMAND=$__handsd_prompt_%N PROMPT_COMMAND[1]=$__handsd_untold_%N PS1= PS2="
 #define SH_READY(status) \
     "PS1='\033]" VT_MARK ";%N;E'" status "';${!:-};$-;${PWD-}\037%N\037${PATH-}%N\a' PS2="
 
@@ -67,7 +71,7 @@
 #define SH_INIT ""
 #define BASH_HEAD                                                                               \
     "{ set +e; builtin printf '\\033]" VT_MARK ";%s;S%s\\a' %N %N >&255; unset -v " BASH_STATUS \
-    "; PS1='" BASH_MARK "'; "
+    " " BASH_TOLD "; "
 #define SH_HEAD "{ set +e; command printf '\\033]" VT_MARK ";%s;S%s\\a' %N %N; " SH_READY("'$?'") "; "
 #define BASH_REVIVE BASH_DEFINE "exec 255<>/dev/tty; " /* somebody may have closed it */
 #define SH_REVIVE ""

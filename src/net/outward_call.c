@@ -191,6 +191,14 @@ static void method_apply(struct outward_call *c)
         curl->easy_setopt(c->easy, CURLOPT_CUSTOMREQUEST, c->method);
 }
 
+/* Close-on-exec from its first moment: a hand that holds a model's connection could read it, and keeps it open after a
+ * cancel. libcurl itself does not ask for that. */
+static curl_socket_t socket_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    (void)arg, (void)purpose;
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
 static void limits_apply(struct outward_call *c)
 {
     const struct curl_table *curl = c->curl;
@@ -236,6 +244,7 @@ bool outward_call_prepare(struct outward_call *c, const struct curl_table *curl,
         curl->easy_setopt(c->easy, CURLOPT_PROXY, "");
     }
     curl->easy_setopt(c->easy, CURLOPT_NOPROXY, no_proxy);
+    curl->easy_setopt(c->easy, CURLOPT_OPENSOCKETFUNCTION, socket_open);
     limits_apply(c);
     method_apply(c);
     headers_apply(c);

@@ -49,17 +49,19 @@ def test_pause_and_go_on(server, talk, model):
 
 
 def test_interrupt_a_model_that_hangs(server, talk, model):
-    model.plays({"hang": True}, FINISH)
+    # A hand is there by then: it must not hold the model's connection open.
+    model.plays(says(call("terminal", command="true")), {"hang": True}, FINISH)
     conversation = talk()
     conversation.send_message("go")
     join = in_background(conversation)
-    model.requests(wait=1)
+    model.requests(wait=2)
     began = time.monotonic()
     conversation.interrupt()
+    model.requests(gone=1)
+    assert time.monotonic() - began < 1
     assert join(5) is None
     assert time.monotonic() - began < 2
     assert conversation.state.execution_status == Status.PAUSED
-    model.requests(gone=1)
     conversation.run()
     assert conversation.state.execution_status == Status.FINISHED
     assert_same_log(server, conversation)

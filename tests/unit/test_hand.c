@@ -286,6 +286,29 @@ static void an_idle_hand_says_so(void **state)
     peer_free(p, 0);
 }
 
+/* A command of the shell's own has no process to be seen by. */
+static void a_terminal_that_runs_a_builtin_is_not_idle(void **state)
+{
+    (void)state;
+    struct peer *p = peer_start();
+    struct buf more = {0}, fields = {0};
+    wire_add_int(&more, F_TIMEOUT_MS, 20);
+    peer_greet(p, &more);
+    wire_add_str(&fields, F_COMMAND, STR("read x"));
+    wire_add_int(&fields, F_SOFT_TIMEOUT_MS, 50);
+    assert_status(peer_call(p, OP_TERMINAL, &fields), WIRE_OK);
+    unsigned notes = p->idle_notes;
+    uint64_t until = now_ms() + 200;
+    while (now_ms() < until)
+        peer_pump(p, 50);
+    assert_int_equal(p->idle_notes, notes);
+    wire_add_int(&fields, F_INPUT, 1);
+    wire_add_str(&fields, F_COMMAND, STR("done"));
+    assert_status(peer_call(p, OP_TERMINAL, &fields), WIRE_OK);
+    peer_until(p, p->idle_notes > notes);
+    peer_free(p, 0);
+}
+
 static void a_hand_that_hears_nothing_ends_when_told_to(void **state)
 {
     (void)state;
@@ -321,6 +344,7 @@ int main(void)
         cmocka_unit_test(a_large_message_arrives_whole_and_a_larger_one_not),
         cmocka_unit_test(a_thousand_calls_are_open_at_once_and_no_more),
         cmocka_unit_test(an_idle_hand_says_so),
+        cmocka_unit_test(a_terminal_that_runs_a_builtin_is_not_idle),
         cmocka_unit_test(a_hand_that_hears_nothing_ends_when_told_to),
     };
     return cmocka_run_group_tests_name("hand", tests, NULL, NULL);

@@ -171,6 +171,43 @@ static void a_stopped_process_is_ended(void **state)
     peer_free(p, 0);
 }
 
+/* The tree has stopped its keeper; the hand ends orderly or is killed. */
+static void a_stopped_keeper_leaves_nothing(void **state)
+{
+    (void)state;
+    for (int killed = 0; killed < 2; killed++) {
+        struct peer *p = peer_new();
+        uint32_t call = peer_spawn(p, "sleep 1010 & echo $!; kill -STOP $PPID; wait");
+        peer_until(p, p->calls[call].out.n);
+        pid_t pid = (pid_t)strtol(p->calls[call].out.p, NULL, 10);
+        poll(NULL, 0, 50); /* the keeper's stop cannot be seen from here */
+        uint64_t start = now_ms();
+        if (killed)
+            kill(p->pid, SIGKILL);
+        peer_free(p, killed ? -1 : 0);
+        assert_true(process_ends(pid, 3000));
+        assert_true(now_ms() - start < 2000);
+    }
+}
+
+static void failed_starts_leave_no_zombie(void **state)
+{
+    (void)state;
+    struct peer *p = peer_new();
+    for (int i = 0; i < 20; i++) {
+        struct buf fields = {0};
+        wire_add_str(&fields, F_ARG, STR("/proc/self/status")); /* no program */
+        assert_status(peer_call(p, OP_SPAWN, &fields), WIRE_INVALID);
+    }
+    char path[64], children[4096];
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)p->pid, (int)p->pid);
+    FILE *f = fopen(path, "re");
+    assert_non_null(f);
+    assert_int_equal(fread(children, 1, sizeof(children), f), 0);
+    fclose(f);
+    peer_free(p, 0);
+}
+
 static void thousands_of_spawns_leave_no_zombie(void **state)
 {
     (void)state;
@@ -202,6 +239,8 @@ int main(void)
         cmocka_unit_test(a_killed_mind_leaves_nothing),
         cmocka_unit_test(a_fork_bomb_is_ended),
         cmocka_unit_test(a_stopped_process_is_ended),
+        cmocka_unit_test(a_stopped_keeper_leaves_nothing),
+        cmocka_unit_test(failed_starts_leave_no_zombie),
         cmocka_unit_test(thousands_of_spawns_leave_no_zombie),
     };
     return cmocka_run_group_tests_name("keeper", tests, NULL, NULL);

@@ -10,7 +10,7 @@ struct ask {
     const char *command;
     struct str text; /* instead of command */
     bool input, reset;
-    int hard_ms, soft_ms; /* 0: absent */
+    int hard_ms, soft_ms, most_ms; /* 0: absent */
     const char *cwd, *name;
     const char *env[3];
 };
@@ -28,6 +28,8 @@ static uint32_t begin(struct peer *p, const struct ask *a)
         wire_add_int(&fields, F_TIMEOUT_MS, a->hard_ms);
     if (a->soft_ms)
         wire_add_int(&fields, F_SOFT_TIMEOUT_MS, a->soft_ms);
+    if (a->most_ms)
+        wire_add_int(&fields, F_CALL_MAX_MS, a->most_ms);
     if (a->cwd)
         wire_add_str(&fields, F_CWD, str_from(a->cwd));
     for (size_t i = 0; i < ARRAY_LEN(a->env); i++)
@@ -531,6 +533,49 @@ static void test_interrupt_repairs_prompt(void **state)
     assert_int_equal(shell_pid(p), pid);
 }
 
+/* A command that leaves our script early, or spoils what it stands on, as a shell's first. */
+static void test_first_command_leaves_early(void **state)
+{
+    static const struct {
+        const char *command;
+        int code;
+    } cases[] = {
+        {"return 3", 3},
+        {"false || return 4; echo not this", 4},
+        {"kill -INT $$", 130},
+        {"PROMPT_COMMAND=x; PS1='$ '; kill -INT $$", 130},
+        {"readonly __handsd_status=7; true", 0},
+        {"command() { echo mine; }", 0},
+        {"builtin() { return 1; }; unset -f builtin", 0},
+        {"exec 255>&-", 0},
+        {"readonly PROMPT_COMMAND PS1", 0},
+    };
+    struct peer *p = *state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "early %zu", i);
+        struct outcome *o = ASK(p, cases[i].command, .name = name, .soft_ms = 3000);
+        if (outcome_int(o, F_KIND) != TERMINAL_COMPLETED || outcome_int(o, F_EXIT_CODE) != cases[i].code)
+            fail_msg("%s: kind %d, exit code %d", cases[i].command, (int)outcome_int(o, F_KIND),
+                     (int)outcome_int(o, F_EXIT_CODE));
+        assert_lacks(o, "/proc/self");
+        o = ASK(p, "echo hi", .name = name, .soft_ms = 3000);
+        assert_kind(o, TERMINAL_COMPLETED);
+        assert_output(o, "hi");
+    }
+}
+
+/* Ctrl-C is not followed by anything that a program which ignores it could read. */
+static void test_interrupt_types_nothing(void **state)
+{
+    struct peer *p = *state;
+    ASK(p, "trap '' INT; read x; echo \"got:$x\"", .soft_ms = 100);
+    assert_kind(ASK(p, "C-c", .input = true, .soft_ms = 600), TERMINAL_SOFT_TIMEOUT);
+    struct outcome *o = ASK(p, "hello", .input = true, .soft_ms = 5000);
+    assert_kind(o, TERMINAL_COMPLETED);
+    assert_contains(o, "got:hello");
+}
+
 static void test_disordered_terminal_modes(void **state)
 {
     struct peer *p = *state;
@@ -661,6 +706,43 @@ static void test_huge_output(void **state)
     assert_runs(p, "echo ok", 0, "ok");
 }
 
+/* What is cleared is kept, but not in the page. */
+static void test_erasing_is_bounded(void **state)
+{
+    struct peer *p = *state;
+    ASK(p, "true");
+    long before = peer_memory_kb(p);
+    assert_kind(ASK(p, "yes \"$(printf '\\033[2J\\033[200H')\" | head -c 2000000"), TERMINAL_COMPLETED);
+    assert_true(peer_memory_kb(p) - before < 16 * 1024);
+    assert_runs(p, "echo ok", 0, "ok");
+}
+
+/* Nor do escape sequences keep the hand from its other work. */
+static void test_escape_sequences_block_nothing(void **state)
+{
+    static const char *const floods[] = {"A", "200L", "1J", "1@", "H"};
+    struct peer *p = *state;
+    for (size_t i = 0; i < ARRAY_LEN(floods); i++) {
+        char command[256];
+        snprintf(command, sizeof(command),
+                 "printf '%s'; head -c 250000 /dev/zero | tr '\\0' x; yes \"$(printf '\\033[%s')\" | tr -d '\\n'",
+                 i == 1 ? "\\033[?1049h" : "", floods[i]);
+        uint32_t id = begin(p, &(struct ask){command});
+        uint64_t end = now_ms() + 300, worst = 0;
+        while (now_ms() < end) {
+            unsigned pongs = p->pongs;
+            uint64_t start = now_ms();
+            peer_control(p, WIRE_PING, 0);
+            peer_until(p, p->pongs > pongs);
+            worst = now_ms() - start > worst ? now_ms() - start : worst;
+        }
+        peer_control(p, WIRE_CANCEL, id);
+        peer_wait(p, id);
+        printf("ESC [ %s: %llu ms\n", floods[i], (unsigned long long)worst);
+        assert_true(worst < 700); /* it was seconds; a loaded machine needs room */
+    }
+}
+
 static void test_endless_output(void **state)
 {
     struct peer *p = *state;
@@ -702,6 +784,15 @@ static void test_output_between_commands(void **state)
 }
 
 /* --- time ------------------------------------------------------------------------------------------- */
+
+/* What prints for ever never falls silent: such a call ends by the bound that the caller sets for it. */
+static void test_noise_has_an_end(void **state)
+{
+    struct peer *p = *state;
+    struct outcome *o = ASK(p, "while :; do echo noise; sleep 0.05; done", .soft_ms = 500, .most_ms = 1000);
+    assert_kind(o, TERMINAL_HARD_TIMEOUT);
+    assert_contains(o, "noise");
+}
 
 static void test_timeouts_are_precise(void **state)
 {
@@ -895,6 +986,20 @@ static void test_close_ends_the_tree(void **state)
     assert_runs(p, "echo new", 0, "new");
 }
 
+/* What runs in the terminal has stopped what keeps it. */
+static void test_stopped_keeper(void **state)
+{
+    struct peer *p = *state;
+    ASK(p, "kill -STOP $PPID");
+    uint64_t start = now_ms();
+    struct outcome *o = ASK(p, "echo again", .reset = true);
+    assert_kind(o, TERMINAL_COMPLETED);
+    assert_output(o, "again");
+    assert_true(now_ms() - start < 2000);
+    ASK(p, "kill -STOP $PPID");
+    assert_status(close_terminal(p, "t"), WIRE_OK);
+}
+
 static void test_terminals_are_independent(void **state)
 {
     struct peer *p = *state;
@@ -960,13 +1065,18 @@ int main(int argc, char **argv)
         T(test_pagers_and_editors),
         T(test_control_keys),
         T(test_interrupt_repairs_prompt),
+        T(test_first_command_leaves_early),
+        T(test_interrupt_types_nothing),
         T(test_disordered_terminal_modes),
         T(test_cleans_output),
         T(test_marks_cannot_be_forged_by_accident),
         T(test_huge_output),
+        T(test_erasing_is_bounded),
+        T(test_escape_sequences_block_nothing),
         T(test_endless_output),
         T(test_output_between_commands),
         T(test_timeouts_are_precise),
+        T(test_noise_has_an_end),
         T(test_latency),
         T(test_cancel),
         T(test_cancel_at_the_start),
@@ -974,6 +1084,7 @@ int main(int argc, char **argv)
         T(test_input_flood),
         T(test_reset),
         T(test_close_ends_the_tree),
+        T(test_stopped_keeper),
         T(test_terminals_are_independent),
         T(test_input_limits),
     };
