@@ -3,11 +3,11 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/path.h"
+#include "store/dir_lock.h"
 #include "store/sqlite_schema.h"
 #include "store/sqlite_wal.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 
 /* Page caches: the writer's holds the tails of the conversations that run. It fills only with use. */
@@ -342,11 +342,7 @@ static bool directory_lock(struct sqlite_store *s, struct err **e)
     s->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (s->dir_fd < 0)
         return err_errno(e, ERR_INVALID, "cannot open %s", dir);
-    if (flock(s->dir_fd, LOCK_EX | LOCK_NB) == 0)
-        return true;
-    if (errno == EWOULDBLOCK)
-        return err_set(e, ERR_CONFLICT, "%s belongs to another running handsd", dir);
-    return err_errno(e, ERR_IO, "cannot lock %s", dir);
+    return dir_lock(s->dir_fd, dir, e);
 }
 
 static struct sqlite_store *sqlite_new(const struct store_config *config)

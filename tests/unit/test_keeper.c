@@ -177,8 +177,9 @@ static void a_stopped_keeper_leaves_nothing(void **state)
     (void)state;
     for (int killed = 0; killed < 2; killed++) {
         struct peer *p = peer_new();
-        uint32_t call = peer_spawn(p, "sleep 1010 & echo $!; kill -STOP $PPID; wait");
+        uint32_t call = peer_spawn(p, "sleep 1010 & echo $!; read go; kill -STOP $PPID; wait");
         peer_until(p, p->calls[call].out.n);
+        peer_input(p, call, STR("go\n"), false);
         pid_t pid = (pid_t)strtol(p->calls[call].out.p, NULL, 10);
         poll(NULL, 0, 50); /* the keeper's stop cannot be seen from here */
         uint64_t start = now_ms();

@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/stat.h>
+#include <poll.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 
 struct place {
@@ -222,6 +224,31 @@ static void test_damage_is_said(void **state)
     assert_int_equal(damaged->kind, ERR_IO);
     assert_non_null(strstr(damaged->text, p->file));
     assert_non_null(strstr(damaged->text, "backup"));
+}
+
+/* What a killed server was just starting may hold the lock for a moment longer than the server itself. */
+static void test_a_lock_that_is_on_its_way_out(void **state)
+{
+    struct place *p = *state;
+    store_close(open_ok(p));
+    int held[2];
+    assert_int_equal(pipe(held), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        int fd = open(p->dir, O_RDONLY | O_DIRECTORY);
+        bool locked = fd >= 0 && flock(fd, LOCK_EX) == 0;
+        if (write(held[1], &locked, 1) != 1)
+            _exit(1);
+        poll(NULL, 0, 100); /* the moment */
+        _exit(0);
+    }
+    bool locked = false;
+    assert_int_equal(read(held[0], &locked, 1), 1);
+    assert_true(locked);
+    store_close(open_ok(p));
+    waitpid(child, NULL, 0);
+    close(held[0]);
+    close(held[1]);
 }
 
 static void test_one_owner(void **state)
@@ -544,6 +571,7 @@ int main(void)
         CASE(test_making_it_was_cut_short),
         CASE(test_damage_is_said),
         CASE(test_one_owner),
+        CASE(test_a_lock_that_is_on_its_way_out),
         CASE(test_delete_goes_on_after_restart),
         CASE(test_copy_goes_on_after_restart),
         CASE(test_cancelled_copy_stays_away),
