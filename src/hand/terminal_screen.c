@@ -90,7 +90,7 @@ static unsigned column_of(const struct page *p)
     size_t begin = line_begin(p, p->at);
     if (p->at - begin > COLUMN_MAX * UTF8_MAX)
         return COLUMN_MAX;
-    size_t n = count_chars(p->text.p + begin, p->at - begin) + p->pad;
+    size_t n = count_chars(buf_str(&p->text).p + begin, p->at - begin) + p->pad;
     return n > COLUMN_MAX ? COLUMN_MAX : (unsigned)n;
 }
 
