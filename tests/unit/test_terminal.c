@@ -712,7 +712,8 @@ static void test_erasing_is_bounded(void **state)
     struct peer *p = *state;
     ASK(p, "true");
     long before = peer_memory_kb(p);
-    assert_kind(ASK(p, "yes \"$(printf '\\033[2J\\033[200H')\" | tr -d '\\n' | head -c 2000000"), TERMINAL_COMPLETED);
+    assert_kind(ASK(p, "yes \"$(printf '\\033[2J\\033[200H')\" | tr -d '\\n' | head -c 2000000"),
+                TERMINAL_COMPLETED);
     assert_true(peer_memory_kb(p) - before < 16 * 1024);
     assert_runs(p, "echo ok", 0, "ok");
 }
