@@ -1,12 +1,8 @@
 """What the checks with the official Python client share. They run under a Python of their own (see run): the client
 needs a newer one than Debian 12 has."""
 
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
-import httpx
 import pytest
 from openhands.sdk import LLM, Agent, Conversation, Tool, Workspace
 from openhands.sdk.event import ConversationStateUpdateEvent
@@ -14,7 +10,8 @@ from openhands.tools.file_editor import FileEditorTool
 from openhands.tools.terminal import TerminalTool
 from pydantic import SecretStr
 
-from handsd import ROOT, Handsd
+from handsd import Handsd
+from model_server import ModelServer
 
 TOOLS = (TerminalTool.name, FileEditorTool.name)
 
@@ -25,34 +22,6 @@ def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("handsd")
     with Handsd(folder / "data", scripts=folder / "scripts") as running:
         yield running
-
-
-class ModelServer:
-    """The local server in OpenAI's shape: what it will answer, and what it was asked."""
-
-    def __init__(self):
-        self.process = subprocess.Popen(
-            [sys.executable, Path(ROOT) / "tests" / "support" / "openai_server.py", "--until-eof"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}"
-        self.http = httpx.Client(base_url=self.url, timeout=60)
-
-    def plays(self, *answers, default=None):
-        self.http.post("/reset").raise_for_status()
-        script = {"answers": list(answers), **({"default": default} if default else {})}
-        self.http.post("/script", json=script).raise_for_status()
-
-    def requests(self, **until):
-        """Requests so far; wait=N: once there are N; gone=N: once N clients have gone away early."""
-        answer = self.http.get("/requests", params=until)
-        answer.raise_for_status()
-        return answer.json()
-
-    def close(self):
-        self.http.close()
-        self.process.stdin.close()
-        self.process.wait(10)
-        self.process.stdout.close()
 
 
 @pytest.fixture(scope="module")
