@@ -69,10 +69,6 @@ struct bytes *conversations_info(struct conversations *s, const struct uuid *id,
                                  struct err **e);
 /* ERR_NOT_FOUND. *worker* */
 bool conversations_number(struct conversations *s, const struct uuid *id, int64_t *number, struct err **e);
-/* Page of ConversationInfo, each with one reference. `from`: first item. *worker* */
-bool conversations_search(struct conversations *s, enum status status /* 0: any */, enum store_order order,
-                          const struct uuid *from, size_t limit, struct bytes **infos, size_t *n,
-                          struct uuid *next, bool *more, struct err **e);
 /* *worker* */
 bool conversations_count(struct conversations *s, enum status status, int64_t *count, struct err **e);
 struct store *conversations_store(struct conversations *s);

@@ -134,31 +134,6 @@ struct bytes *conversations_info(struct conversations *s, const struct uuid *id,
     return store_get(s->config.store, id, arena, &row, e) ? row_info(s, &row, with_skills, e) : NULL;
 }
 
-bool conversations_search(struct conversations *s, enum status status, enum store_order order,
-                          const struct uuid *from, size_t limit, struct bytes **infos, size_t *n,
-                          struct uuid *next, bool *more, struct err **e)
-{
-    struct store_list query = {
-        .kind = STORE_CONVERSATION,
-        .status = status ? (int)status : -1,
-        .order = order,
-        .from = from,
-        .limit = limit,
-    };
-    autoarena arena = arena_new();
-    struct store_row *rows;
-    size_t count;
-    *n = 0;
-    if (!store_list(s->config.store, &query, arena, &rows, &count, next, more, e))
-        return false;
-    for (size_t i = 0; i < count; i++) {
-        struct bytes *info = row_info(s, &rows[i], false, NULL);
-        if (info) /* a damaged one does not take the page with it */
-            infos[(*n)++] = info;
-    }
-    return true;
-}
-
 bool conversations_count(struct conversations *s, enum status status, int64_t *count, struct err **e)
 {
     return store_count(s->config.store, STORE_CONVERSATION, status ? (int)status : -1, count, e);
