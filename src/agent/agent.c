@@ -106,16 +106,6 @@ static bool config_read(struct agent *a, const struct json_value *config,
            text_read(context, "current_datetime", "agent.agent_context.", &a->current_datetime, e);
 }
 
-static void llm_tools_make(struct agent *a)
-{
-    for (size_t i = 0; i < a->tools.n; i++) {
-        const struct tool *t = a->tools.at[i];
-        for (int with_risk = 0; with_risk < 2; with_risk++)
-            a->llm_tools[with_risk][i] = (struct llm_tool){str_from(t->name), str_from(t->description),
-                                                           tool_parameters_text(t, with_risk)};
-    }
-}
-
 struct agent *agent_new(const struct json_value *config, const char *(*env)(const char *name), struct err **e)
 {
     struct agent *a = xcalloc(1, sizeof(*a));
@@ -124,7 +114,6 @@ struct agent *agent_new(const struct json_value *config, const char *(*env)(cons
         agent_unref(a);
         return NULL;
     }
-    llm_tools_make(a);
     return a;
 }
 
@@ -138,14 +127,24 @@ bool agent_has_analyzer(const struct agent *a)
     return a->has_analyzer;
 }
 
-const struct tool_set *agent_tools(const struct agent *a)
+const struct tool_set *step_tools(const struct agent *a, const struct agent_host *host, struct arena *arena)
 {
-    return &a->tools;
+    struct tool_set *set = arena_alloc(arena, sizeof(*set));
+    *set = a->tools;
+    for (size_t i = 0; i < host->extra_tool_count; i++)
+        tool_set_add(set, host->extra_tools[i]);
+    return set;
 }
 
-const struct llm_tool *agent_llm_tools(const struct agent *a, bool with_risk)
+const struct llm_tool *step_llm_tools(const struct tool_set *tools, bool with_risk, struct arena *arena)
 {
-    return a->llm_tools[with_risk];
+    struct llm_tool *out = arena_alloc(arena, tools->n * sizeof(*out));
+    for (size_t i = 0; i < tools->n; i++) {
+        const struct tool *t = tools->at[i];
+        out[i] = (struct llm_tool){str_from(t->name), str_from(t->description),
+                                   tool_parameters_text(t, with_risk)};
+    }
+    return out;
 }
 
 bool agent_check(const struct agent *a, struct err **e)

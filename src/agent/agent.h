@@ -5,6 +5,7 @@
 #pragma once
 #include "agent/event.h"
 #include "agent/mask.h"
+#include "agent/tool.h"
 #include "agent/view.h"
 #include "json/schema.h"
 #include "llm/llm.h"
@@ -58,6 +59,9 @@ struct agent_host {
                    struct err **e);
     void (*delta)(void *arg, struct str content, struct str reasoning); /* any thread */
     const struct mask *(*mask)(void *arg); /* current secrets; borrowed until the next call */
+    /* Tools beyond the agent's own that are ready at the step's start (MCP, skills); borrowed for the step. */
+    const struct tool *const *extra_tools;
+    size_t extra_tool_count;
     /* Current working directory and freshness of the terminal as the log knows it: for a shell that starts anew. */
     struct str (*last_cwd)(void *arg);
 };

@@ -7,9 +7,8 @@ struct agent {
     atomic_uint refs;
     struct llm *llm;
     struct tool_set tools;
-    struct llm_tool llm_tools[2][16]; /* without and with security_risk */
-    struct buf unknown_tool;          /* first name in the configuration that is no tool */
-    struct buf system_prompt;         /* the client's own, in place of ours */
+    struct buf unknown_tool;  /* first name in the configuration that is no tool */
+    struct buf system_prompt; /* the client's own, in place of ours */
     struct buf suffix, current_datetime;
     bool has_prompt, has_analyzer;
 };

@@ -19,6 +19,7 @@ struct prepared { /* a call of the answer */
 
 struct turn {
     struct agent *agent;
+    const struct tool_set *tools;
     const struct view *view;
     const struct agent_host *host;
     const struct llm_answer *answer;
@@ -65,7 +66,7 @@ static struct str name_as_given(struct str name, struct arena *arena)
 static struct str unknown_tool(const struct turn *t, struct str name)
 {
     autobuf text = {0};
-    const struct tool_set *tools = agent_tools(t->agent);
+    const struct tool_set *tools = t->tools;
     buf_addf(&text, "Tool '%.*s' not found. The tools are: ", STR_ARG(utf8_prefix(name, NAME_SHOWN)));
     for (size_t i = 0; i < tools->n; i++)
         buf_addf(&text, "%s%s", i ? ", " : "", tools->at[i]->name);
@@ -95,7 +96,7 @@ static void call_prepare(struct turn *t, size_t index)
     p->id = uuid_random();
     p->call_id = call->id.n == 0 || call_id_taken(t, call->id, index) ? call_id_new(t->arena) : call->id;
     p->given = arguments_as_given(call->arguments, t->arena);
-    p->tool = tool_resolve(agent_tools(t->agent), call->name, &arguments, t->arena);
+    p->tool = tool_resolve(t->tools, call->name, &arguments, t->arena);
     p->name = p->tool ? str_from(p->tool->name) : name_as_given(masked(t, call->name), t->arena);
     if (!p->tool)
         p->error = unknown_tool(t, masked(t, call->name));
@@ -202,11 +203,12 @@ static bool append_message(struct turn *t, enum step *outcome, struct err **e)
     return append(t, drafts, 2, 0, e);
 }
 
-bool answer_append(struct agent *a, const struct view *view, const struct agent_host *host,
-                   const struct llm_answer *answer, struct arena *arena, enum step *outcome, bool *run,
-                   struct err **e)
+bool answer_append(struct agent *a, const struct tool_set *tools, const struct view *view,
+                   const struct agent_host *host, const struct llm_answer *answer, struct arena *arena,
+                   enum step *outcome, bool *run, struct err **e)
 {
-    struct turn t = {.agent = a, .view = view, .host = host, .answer = answer, .arena = arena};
+    struct turn t = {
+        .agent = a, .tools = tools, .view = view, .host = host, .answer = answer, .arena = arena};
     *run = false;
     if (answer->call_count == 0)
         return append_message(&t, outcome, e);

@@ -79,6 +79,8 @@ struct json_doc *arguments_parse(struct str text, struct err **e)
 
 static const struct json_field *field_find(const struct tool *tool, struct str key)
 {
+    if (!tool->parameters)
+        return NULL;
     for (size_t i = 0; i < tool->parameters->count; i++) {
         const struct json_field *f = &tool->parameters->fields[i];
         if (str_is(key, f->name) || (f->alias && str_is(key, f->alias)))
@@ -287,6 +289,17 @@ static void action_write(const struct tool *tool, const void *decoded, struct bu
     jw_object_end(&w);
 }
 
+/* What a server's tool is given is the server's business. */
+static void action_wrap(const struct tool *tool, const struct arguments *a, struct buf *out)
+{
+    struct json_writer w = json_writer(out);
+    jw_object(&w);
+    jw_key(&w, "data");
+    arguments_write(a, &w);
+    jw_member_cstr(&w, "kind", tool->action);
+    jw_object_end(&w);
+}
+
 /* --- the whole --- */
 
 static bool refuse(const struct tool *tool, const struct arguments *a, const char *why, struct arena *arena,
@@ -308,6 +321,10 @@ static bool action_decode(const struct tool *tool, const struct arguments *a, st
                           struct buf *out, struct err **e)
 {
     autobuf text = {0};
+    if (!tool->parameters) {
+        action_wrap(tool, a, out);
+        return true;
+    }
     struct json_writer w = json_writer(&text);
     arguments_write(a, &w);
     autojson doc = json_parse_trusted(buf_str(&text), e);

@@ -81,12 +81,13 @@ static void observation_draft(draft_list *drafts, const struct agent_host *host,
 }
 
 /* One action. False: interrupted, and there is no result. */
-static bool action_run(const struct agent *a, const struct view_action *action, const struct agent_host *host,
-                       struct execution *execution, draft_list *drafts, bool *finished)
+static bool action_run(const struct tool_set *tools, const struct view_action *action,
+                       const struct agent_host *host, struct execution *execution, draft_list *drafts,
+                       bool *finished)
 {
     autoerr why = NULL;
     struct tool_result result = {0};
-    const struct tool *tool = tool_set_find(agent_tools(a), action->tool_name);
+    const struct tool *tool = tool_set_find(tools, action->tool_name);
     if (!tool) {
         err_set(&why, ERR_INVALID, "Tool '%.*s' not found: this agent no longer has it.",
                 STR_ARG(action->tool_name));
@@ -94,6 +95,7 @@ static bool action_run(const struct agent *a, const struct view_action *action, 
         return true;
     }
     execution->run.name = action->tool_name;
+    execution->run.tool = tool;
     execution->run.call_id = action->tool_call_id;
     execution->run.action_id = action->id;
     execution->run.action = action->action;
@@ -114,7 +116,7 @@ static bool action_run(const struct agent *a, const struct view_action *action, 
     return !interrupted;
 }
 
-static bool actions_run(const struct agent *a, const struct view *view, const struct agent_host *host,
+static bool actions_run(const struct tool_set *tools, const struct view *view, const struct agent_host *host,
                         draft_list *drafts, bool *finished)
 {
     autoarena arena = arena_new();
@@ -129,18 +131,19 @@ static bool actions_run(const struct agent *a, const struct view *view, const st
                         "agent_action");
             continue;
         }
-        if (mailbox_cancelled(host->mailbox) || !action_run(a, &action, host, &execution, drafts, finished))
+        if (mailbox_cancelled(host->mailbox) ||
+            !action_run(tools, &action, host, &execution, drafts, finished))
             return false;
     }
     return true;
 }
 
-bool execute_open(const struct agent *a, const struct view *view, const struct agent_host *host,
+bool execute_open(const struct tool_set *tools, const struct view *view, const struct agent_host *host,
                   enum step *outcome, struct err **e)
 {
     draft_list drafts = {0};
     bool finished = false;
-    bool complete = actions_run(a, view, host, &drafts, &finished);
+    bool complete = actions_run(tools, view, host, &drafts, &finished);
     struct agent_update update = {.status = finished ? STATUS_FINISHED : 0};
     bool ok = drafts.n == 0 || host->append(host->arg, drafts.at, drafts.n, &update, e);
     drafts_deinit(&drafts);

@@ -45,9 +45,10 @@ struct str text_cut_head(struct str text, size_t max, size_t notice_chars);
 
 extern const struct tool tool_terminal, tool_file_editor, tool_finish, tool_think;
 
-/* The tools of an agent; what a call may name. */
+/* What a call may name: the tools of an agent's configuration, or those of one step. */
+#define TOOL_SET_MAX 256 /* further tools of servers are left out */
 struct tool_set {
-    const struct tool *at[16];
+    const struct tool *at[TOOL_SET_MAX];
     size_t n;
 };
 const struct tool *tool_set_find(const struct tool_set *set, struct str name); /* by name only */
@@ -87,8 +88,10 @@ bool agent_save(const struct agent_host *host, struct str name, struct str text,
 bool policy_asks(const struct policy *p, enum risk risk);
 enum risk risk_parse(struct str name); /* -1 if unknown */
 
-const struct tool_set *agent_tools(const struct agent *a);
-const struct llm_tool *agent_llm_tools(const struct agent *a, bool with_risk);
+/* The tools of one step, in its arena: the configuration's, then the host's extra ones. */
+const struct tool_set *step_tools(const struct agent *a, const struct agent_host *host, struct arena *arena);
+/* The same as the model gets them. */
+const struct llm_tool *step_llm_tools(const struct tool_set *tools, bool with_risk, struct arena *arena);
 
 /* Masks streamed text: holds back what could be the beginning of a secret. */
 struct delta_mask {
@@ -103,9 +106,9 @@ void delta_mask_reset(struct delta_mask *d);                                    
 void delta_mask_deinit(struct delta_mask *d);
 
 /* execute.c: runs the open actions and appends their results in one commit. */
-bool execute_open(const struct agent *a, const struct view *view, const struct agent_host *host,
+bool execute_open(const struct tool_set *tools, const struct view *view, const struct agent_host *host,
                   enum step *outcome, struct err **e);
 /* answer.c: appends what the model answered. `*run` says whether actions are to be executed now. */
-bool answer_append(struct agent *a, const struct view *view, const struct agent_host *host,
-                   const struct llm_answer *answer, struct arena *arena, enum step *outcome, bool *run,
-                   struct err **e);
+bool answer_append(struct agent *a, const struct tool_set *tools, const struct view *view,
+                   const struct agent_host *host, const struct llm_answer *answer, struct arena *arena,
+                   enum step *outcome, bool *run, struct err **e);

@@ -47,14 +47,15 @@ static void on_retry(void *arg, unsigned attempt, unsigned attempts, const struc
              STR_ARG(d->host->conversation), attempt, attempts, err_text(shown), seconds);
 }
 
-static bool ask_model(struct agent *a, const struct view *view, const struct agent_host *host,
-                      struct arena *arena, struct llm_answer *answer, struct err **e)
+static bool ask_model(struct agent *a, const struct tool_set *tools, const struct view *view,
+                      const struct agent_host *host, struct arena *arena, struct llm_answer *answer,
+                      struct err **e)
 {
     struct llm *llm = agent_llm(a);
     struct delta_mask deltas;
     struct llm_request request = {
-        .tools = agent_llm_tools(a, host->has_analyzer),
-        .tool_count = agent_tools(a)->n,
+        .tools = step_llm_tools(tools, host->has_analyzer, arena),
+        .tool_count = tools->n,
         .conversation = host->conversation,
         .turn = view_turns(view),
         .on_delta = llm_streams(llm) && host->delta ? delta_mask_add : NULL,
@@ -90,16 +91,17 @@ bool agent_step(struct agent *a, struct view *view, const struct agent_host *hos
     *outcome = STEP_CONTINUE;
     if (!agent_check(a, e))
         return false;
+    autoarena arena = arena_new();
+    const struct tool_set *tools = step_tools(a, host, arena);
     if (view_open(view) > 0)
-        return execute_open(a, view, host, outcome, e);
+        return execute_open(tools, view, host, outcome, e);
     if (view_image_asked(view) && !llm_vision(agent_llm(a)))
         return explain_no_vision(host, outcome, e);
 
-    autoarena arena = arena_new();
     autoerr why = NULL;
     struct llm_answer answer = {0};
     bool told = false, run = false;
-    if (!ask_model(a, view, host, arena, &answer, &why)) {
+    if (!ask_model(a, tools, view, host, arena, &answer, &why)) {
         if (!why)
             return err_set(e, ERR_INTERNAL, "the model call failed for an unknown reason");
         autoerr shown = err_masked(host, why);
@@ -109,7 +111,7 @@ bool agent_step(struct agent *a, struct view *view, const struct agent_host *hos
             *e = steal(shown);
         return told;
     }
-    if (!answer_append(a, view, host, &answer, arena, outcome, &run, e))
+    if (!answer_append(a, tools, view, host, &answer, arena, outcome, &run, e))
         return false;
-    return !run || execute_open(a, view, host, outcome, e);
+    return !run || execute_open(tools, view, host, outcome, e);
 }

@@ -1,4 +1,5 @@
-/* tool: the registry of tools, a static table. A tool turns a decoded action into one observation (or an error text),
+/* tool: the registry of tools, a static table; tools that are made at run time (of an MCP server, of skills) look the same
+ * and come with the step's host. A tool turns a decoded action into one observation (or an error text),
  * usually by one call to the hand. */
 #pragma once
 #include "agent/event.h"
@@ -12,7 +13,8 @@ struct tool_run { /* one execution */
     const struct agent_host *host;
     struct arena *arena;
     struct str name, call_id;
-    struct uuid action_id;           /* idempotency key for the hand */
+    struct uuid action_id; /* idempotency key for the hand */
+    const struct tool *tool;
     const struct json_value *action; /* validated, with "kind" */
 };
 
@@ -26,12 +28,16 @@ struct tool_result {
 };
 
 struct tool {
-    const char *name;                 /* "terminal" */
-    const char *kind;                 /* "TerminalTool" */
-    const char *alias;                /* old name accepted in agent.tools: "BashTool" */
-    const char *action, *observation; /* kinds: "TerminalAction", "TerminalObservation" */
-    const char *description;          /* for the model: our own words */
-    const struct json_schema *parameters;
+    const char *name;                     /* "terminal" */
+    const char *kind;                     /* "TerminalTool" */
+    const char *alias;                    /* old name accepted in agent.tools: "BashTool" */
+    const char *action, *observation;     /* kinds: "TerminalAction", "TerminalObservation" */
+    const char *description;              /* for the model: our own words */
+    const struct json_schema *parameters; /* NULL: made at run time, see `schema` */
+    /* JSON Schema as the model gets it, without and with security_risk (tool_schema_text makes it); such a tool's
+     * arguments are checked for being an object and no more, and its action is {"data":{…}}. */
+    struct str schema[2];
+    const void *data;                                    /* what a tool made at run time belongs to */
     bool read_only, destructive, idempotent, open_world; /* annotations */
     bool is_default;                                     /* always there: finish, think */
     const char *text_param;                              /* what a bare string argument would mean, or NULL */
@@ -51,5 +57,7 @@ struct tool_arguments {
 };
 bool tool_decode(const struct tool *tool, struct str arguments, bool with_risk, struct arena *arena,
                  struct tool_arguments *out, struct err **e);
+/* The same from a JSON Schema object that somebody else wrote (its properties kept, whatever else it says, too). */
+void tool_schema_text(const struct json_value *schema, bool with_risk, struct buf *out);
 /* Parameters as the model gets them: `security_risk` (if asked and not read-only) and `summary` first. */
 void tool_parameters(const struct tool *tool, bool with_risk, struct buf *out);

@@ -25,6 +25,13 @@ const struct tool *tool_find(struct str name)
     return NULL;
 }
 
+static void meta_write(bool with_risk, struct json_writer *w)
+{
+    if (with_risk)
+        jw_member_raw(w, "security_risk", STR(RISK_SCHEMA));
+    jw_member_raw(w, "summary", STR(SUMMARY_SCHEMA));
+}
+
 void tool_parameters(const struct tool *tool, bool with_risk, struct buf *out)
 {
     struct json_writer w = json_writer(out);
@@ -32,9 +39,7 @@ void tool_parameters(const struct tool *tool, bool with_risk, struct buf *out)
     jw_member_cstr(&w, "type", "object");
     jw_key(&w, "properties");
     jw_object(&w);
-    if (with_risk && !tool->read_only)
-        jw_member_raw(&w, "security_risk", STR(RISK_SCHEMA));
-    jw_member_raw(&w, "summary", STR(SUMMARY_SCHEMA));
+    meta_write(with_risk && !tool->read_only, &w);
     for (size_t i = 0; i < tool->parameters->count; i++) {
         jw_key(&w, tool->parameters->fields[i].name);
         json_field_schema_write(&tool->parameters->fields[i], &w);
@@ -47,6 +52,28 @@ void tool_parameters(const struct tool *tool, bool with_risk, struct buf *out)
             jw_cstr(&w, tool->parameters->fields[i].name);
     }
     jw_array_end(&w);
+    jw_object_end(&w);
+}
+
+void tool_schema_text(const struct json_value *schema, bool with_risk, struct buf *out)
+{
+    struct json_writer w = json_writer(out);
+    jw_object(&w);
+    jw_member_cstr(&w, "type", "object");
+    jw_key(&w, "properties");
+    jw_object(&w);
+    meta_write(with_risk, &w);
+    for (struct json_iter it = json_iter(json_get(schema, "properties")); json_next(&it);) {
+        jw_key_str(&w, it.key);
+        jw_value(&w, it.value);
+    }
+    jw_object_end(&w);
+    for (struct json_iter it = json_iter(schema); json_next(&it);) {
+        if (str_is(it.key, "type") || str_is(it.key, "properties") || str_is(it.key, "$schema"))
+            continue;
+        jw_key_str(&w, it.key);
+        jw_value(&w, it.value);
+    }
     jw_object_end(&w);
 }
 
@@ -64,6 +91,8 @@ static void parameters_make(void)
 
 struct str tool_parameters_text(const struct tool *tool, bool with_risk)
 {
+    if (!tool->parameters)
+        return tool->schema[with_risk && !tool->read_only];
     pthread_once(&parameters_once, parameters_make);
     for (size_t i = 0; i < ARRAY_LEN(tools); i++) {
         if (tools[i] == tool)

@@ -68,6 +68,14 @@ enum wire_stream { WIRE_STDIN = 0, WIRE_STDOUT = 1, WIRE_STDERR = 2 };
  *   DIR_LIST    F_LIMIT. RESULT: F_ITEM…, each itself fields: F_NAME and those of FILE_STAT (links not followed), by
  *               name; F_TRUNCATED.
  *   DIR_MAKE    F_MODE, F_PRIVATE. Makes missing parents; one that exists is fine.
+ *   GLOB        F_PATH, F_PATTERN, F_LIMIT. RESULT: F_PATH (resolved), F_ITEM… paths, newest first; F_TRUNCATED.
+ *   GREP        F_PATH, F_PATTERN, F_INCLUDE, F_LIMIT. RESULT as of GLOB; a bad pattern is WIRE_INVALID.
+ *   PATCH       F_TEXT, the patch; F_ROOT. All or nothing. RESULT: F_MESSAGE, F_SIZE the fuzz, F_ITEM…, each fields:
+ *               F_PATH, F_KIND 'a', 'd' or 'u', F_NAME where it moved, F_OLD, F_NEW.
+ *   GIT_CHANGES F_PATH, F_REF. RESULT: F_ITEM…, each fields: F_PATH, F_KIND 'A', 'D', 'M' or 'U'; F_IS_ERROR 1 with
+ *               F_MESSAGE when git refused. Not in a repository: WIRE_NOT_FOUND.
+ *   GIT_DIFF    F_PATH, F_REF. RESULT: F_OLD, F_NEW, each left out where there is none; errors as of GIT_CHANGES.
+ *   ARCHIVE     F_PATH, F_KIND 'z' or 't', F_ITEM… names left out, F_LIMIT entries. DATA: the archive.
  *   PREPARE     F_CWD, F_GIT_INIT. RESULT: F_CWD (links resolved), F_USER, F_HOST, F_PYTHON, F_PID of the hand. */
 enum wire_op {
     OP_TERMINAL = 1, /* run or continue in a named terminal */
@@ -86,6 +94,7 @@ enum wire_op {
     OP_GIT_DIFF,
     OP_ARCHIVE,
     OP_PREPARE, /* makes the working directory, `git init` unless inside a repository; answers facts about it */
+    OP_PATCH,   /* a patch in the format that models were trained on */
 };
 
 /* Tags of fields. One list for all operations; numbers are never reused. */

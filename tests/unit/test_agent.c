@@ -320,7 +320,9 @@ static void test_configuration(void **state)
         &e);
     assert_non_null(a);
     assert_true(agent_check(a, &e) && agent_has_analyzer(a));
-    assert_int_equal(agent_tools(a)->n, 3);
+    struct agent_host host = {0};
+    autoarena arena = arena_new();
+    assert_int_equal(step_tools(a, &host, arena)->n, 3);
     agent_unref(a);
     a = configured(
         "{\"llm\":{\"model\":\"scripted/x\"},\"tools\":[{\"name\":\"teleport\"}],\"include_default_tools\":[]}",
@@ -421,7 +423,8 @@ static void test_enormous(void **state)
     enum step outcome;
     bool run;
     autoerr e = NULL;
-    assert_true(answer_append(f.agent, f.view, &f.host, &answer, arena, &outcome, &run, &e));
+    const struct tool_set *tools = step_tools(f.agent, &f.host, arena);
+    assert_true(answer_append(f.agent, tools, f.view, &f.host, &answer, arena, &outcome, &run, &e));
     assert_true(run);
     assert_kinds(&f, "MessageEvent ActionEvent ActionEvent AgentErrorEvent");
     assert_true(f.log.at[1].reduced_n > 0 && f.log.at[1].reduced_n < EVENT_SOCKET_MAX);

@@ -1,5 +1,5 @@
 #include "agent_fixture.h"
-#include "agent/terminal.h"
+#include "agent/tools/terminal.h"
 
 static const struct tool_set all = {.at = {&tool_terminal, &tool_file_editor, &tool_finish, &tool_think},
                                     .n = 4};

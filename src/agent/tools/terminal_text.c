@@ -1,5 +1,5 @@
 /* The words of the terminal tool, for the model. */
-#include "agent/terminal.h"
+#include "agent/tools/terminal.h"
 #include "base/utf8.h"
 #include <ctype.h>
 

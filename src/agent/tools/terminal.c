@@ -1,6 +1,6 @@
 /* The terminal tool: one call to the hand's named terminal, then the observation's fields. The words are in
  * terminal_text.c. */
-#include "agent/terminal.h"
+#include "agent/tools/terminal.h"
 #include "base/utf8.h"
 #include <ctype.h>
 
