@@ -71,6 +71,13 @@ struct bytes *conversations_info(struct conversations *s, const struct uuid *id,
 bool conversations_number(struct conversations *s, const struct uuid *id, int64_t *number, struct err **e);
 /* *worker* */
 bool conversations_count(struct conversations *s, enum status status, int64_t *count, struct err **e);
+/* Which hand serves an absolute path: that of the conversation in whose working directory it lies (the deepest; of
+ * several the youngest), else the server's own. Answers later on a worker; `hand` and its text are valid during the call.
+ * An error: that conversation cannot be opened. Any thread. */
+void conversations_hand_for(struct conversations *s, struct str path,
+                            void (*done)(void *arg, const struct hand_spec *hand, const struct err *e),
+                            void *arg);
+struct hands *conversations_hands(struct conversations *s);
 struct store *conversations_store(struct conversations *s);
 enum status conversation_status(struct conversation *c); /* committed */
 

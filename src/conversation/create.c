@@ -1,13 +1,14 @@
 /* create: the row, the claim, the workspace and the first message of a new conversation. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/path.h"
 #include "conversation/open.h"
 
 struct creation {
     struct conversations *s;
     struct conversation *c; /* being made; NULL when another open of the same id was under way */
     struct state *state;    /* what it begins with: a reference */
-    struct buf state_text;
+    struct buf state_text, place;
     struct store_create row;
     void (*done)(void *arg, struct conversation *c, bool created, const struct err *e);
     void *arg;
@@ -30,6 +31,7 @@ static void creation_opened(void *arg, struct conversation *c, const struct err 
     cr->done(cr->arg, c, cr->created, e);
     state_unref(cr->state);
     buf_deinit(&cr->state_text);
+    buf_deinit(&cr->place);
     free(cr);
 }
 
@@ -133,6 +135,7 @@ static void fill_row(struct creation *cr)
 {
     const struct state *state = cr->state;
     doc_write(state->doc, &cr->state_text);
+    path_normalize(&cr->place, state->config->working_dir);
     cr->row = (struct store_create){
         .id = state->id,
         .kind = STORE_CONVERSATION,
@@ -141,6 +144,7 @@ static void fill_row(struct creation *cr)
         .state = buf_str(&cr->state_text),
         .config = bytes_str(state->config->stored),
         .title = STR_NONE,
+        .place = buf_str(&cr->place),
     };
 }
 

@@ -18,6 +18,7 @@ struct store_backend {
     bool (*list)(struct store *s, const struct store_list *query, struct arena *arena,
                  struct store_row **rows, size_t *n, struct uuid *next, bool *more, struct err **e);
     bool (*count)(struct store *s, enum store_kind kind, int status, int64_t *count, struct err **e);
+    bool (*find_place)(struct store *s, const struct str *places, size_t n, struct uuid *id, struct err **e);
     bool (*ids_with_status)(struct store *s, int status, struct uuid *ids, size_t max, size_t *n,
                             struct err **e);
     void (*claim)(struct store *s, int64_t number, struct str owner,

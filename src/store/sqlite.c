@@ -137,9 +137,10 @@ static struct task *task_from_create(const struct store_create *c,
                        .state = c->state.p ? c->state : STR(""),
                        .config = c->config.p ? c->config : STR(""),
                        .title = c->title,
+                       .place = c->place,
                        .done_number = done,
                        .arg = arg};
-    task_keep(t, (struct str *const[]){&t->state, &t->config, &t->title}, 3);
+    task_keep(t, (struct str *const[]){&t->state, &t->config, &t->title, &t->place}, 4);
     return t;
 }
 
@@ -147,7 +148,7 @@ static void sqlite_create(struct store *store, const struct store_create *c,
                           void (*done)(void *arg, int64_t number, const struct err *e), void *arg)
 {
     queue_add_task(sqlite_of(store), JOB_CREATE, task_from_create(c, done, arg),
-                   c->state.n + c->config.n + c->title.n);
+                   c->state.n + c->config.n + c->title.n + c->place.n);
 }
 
 /* Owners are few and live in this process, so a keyed hash of the name stands for the name; 0 means nobody. */
@@ -306,6 +307,7 @@ static const struct store_backend sqlite_backend = {
     .get = read_get,
     .list = read_list,
     .count = read_count,
+    .find_place = read_find_place,
     .ids_with_status = read_ids_with_status,
     .claim = sqlite_claim,
     .renew = sqlite_renew,

@@ -101,7 +101,7 @@ struct task {
     enum store_kind kind;
     int status;
     int64_t created_us;
-    struct str state, config, title, space, key; /* in `texts` */
+    struct str state, config, title, place, space, key; /* in `texts` */
     char *texts;
     struct bytes *content;
     void (*done_number)(void *arg, int64_t number, const struct err *e);
@@ -248,6 +248,7 @@ bool read_get(struct store *s, const struct uuid *id, struct arena *arena, struc
 bool read_list(struct store *s, const struct store_list *query, struct arena *arena, struct store_row **rows,
                size_t *n, struct uuid *next, bool *more, struct err **e);
 bool read_count(struct store *s, enum store_kind kind, int status, int64_t *count, struct err **e);
+bool read_find_place(struct store *s, const struct str *places, size_t n, struct uuid *id, struct err **e);
 bool read_ids_with_status(struct store *s, int status, struct uuid *ids, size_t max, size_t *n,
                           struct err **e);
 bool read_branches(struct store *s, int64_t number, struct arena *arena, struct store_branch **branches,

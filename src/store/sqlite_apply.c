@@ -184,7 +184,8 @@ static bool apply_create(struct sqlite_store *s, struct job *job, struct err **e
            db_run(&s->db, e, STMT_HEAD_INSERT, "iuiiiiii", t->answer, &t->id, (int64_t)t->kind,
                   (int64_t)t->status, t->created_us, (int64_t)0, (int64_t)-1, (int64_t)0) &&
            db_run(&s->db, e, STMT_TEXT_INSERT, "iss", t->answer, t->title, t->state) &&
-           db_run(&s->db, e, STMT_CONFIG_INSERT, "is", t->answer, t->config);
+           db_run(&s->db, e, STMT_CONFIG_INSERT, "is", t->answer, t->config) &&
+           (!t->place.p || db_run(&s->db, e, STMT_PLACE_INSERT, "is", t->answer, t->place));
 }
 
 static bool apply_claim(struct sqlite_store *s, struct job *job, struct err **e)

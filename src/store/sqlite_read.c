@@ -168,6 +168,24 @@ bool read_count(struct store *s, enum store_kind kind, int status, int64_t *coun
                                    (int64_t)status);
 }
 
+bool read_find_place(struct store *s, const struct str *places, size_t n, struct uuid *id, struct err **e)
+{
+    autoreader r = reader_take(sqlite_of(s), e);
+    if (!r)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        autostmt stmt = db_query(&r->db, e, STMT_PLACE_FIND, "s", places[i]);
+        enum db_step step = stmt ? db_step(&r->db, stmt, e) : DB_FAILED;
+        if (step == DB_FAILED)
+            return false;
+        if (step == DB_ROW) {
+            *id = db_column_uuid(stmt, 0);
+            return true;
+        }
+    }
+    return err_set(e, ERR_NOT_FOUND, "no conversation has this place");
+}
+
 bool read_ids_with_status(struct store *s, int status, struct uuid *ids, size_t max, size_t *n,
                           struct err **e)
 {

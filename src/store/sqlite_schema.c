@@ -51,8 +51,15 @@ static const char version_1[] =
     " upto INTEGER NOT NULL, at INTEGER NOT NULL, target BLOB UNIQUE, row_kind INTEGER, status INTEGER,"
     " created_us INTEGER, title TEXT, state TEXT, config TEXT);";
 
+/* Where a conversation works, for finding the one that a path belongs to. */
+static const char version_2[] =
+    "CREATE TABLE conversation_place(number INTEGER PRIMARY KEY, place TEXT NOT NULL);"
+    "CREATE INDEX conversation_place_place ON conversation_place(place);"
+    "INSERT INTO conversation_place SELECT number, json_extract(config, '$.working_dir') FROM conversation_config"
+    " WHERE json_valid(config) AND json_extract(config, '$.working_dir') IS NOT NULL;";
+
 /* migrations[i] leads from version i to i + 1; each runs in one transaction. */
-static const char *const migrations[] = {version_1};
+static const char *const migrations[] = {version_1, version_2};
 #define SCHEMA_VERSION ((int64_t)ARRAY_LEN(migrations))
 
 static bool schema_migrate(struct db *d, int64_t from, struct err **e)

@@ -129,6 +129,7 @@ bool apply_delete(struct sqlite_store *s, struct job *job, struct err **e)
     return db_run(&s->db, e, STMT_HEAD_DELETE, "i", row->number) &&
            db_run(&s->db, e, STMT_TEXT_DELETE, "i", row->number) &&
            db_run(&s->db, e, STMT_CONFIG_DELETE, "i", row->number) &&
+           db_run(&s->db, e, STMT_PLACE_DELETE, "i", row->number) &&
            db_run(&s->db, e, STMT_WORK_SIMPLE, "iii", w->id, (int64_t)w->kind, w->number);
 }
 
@@ -280,7 +281,8 @@ static bool copy_finish(struct sqlite_store *s, struct work *w, const struct row
                   sqlite3_column_int64(row, 2), sqlite3_column_int64(row, 3), w->upto, leaf, branch) &&
            db_run(&s->db, e, STMT_TEXT_INSERT, "iss", w->number, db_column_str(row, 4),
                   db_column_str(row, 5)) &&
-           db_run(&s->db, e, STMT_CONFIG_INSERT, "is", w->number, db_column_str(row, 6));
+           db_run(&s->db, e, STMT_CONFIG_INSERT, "is", w->number, db_column_str(row, 6)) &&
+           db_run(&s->db, e, STMT_PLACE_COPY, "ii", w->source, w->number);
 }
 
 static bool step_copy(struct sqlite_store *s, struct work *w, bool *complete, struct err **e)

@@ -24,6 +24,10 @@ STATEMENT(TEXT_DELETE, "DELETE FROM conversation_text WHERE number = ?1")
 STATEMENT(CONFIG_INSERT, "INSERT INTO conversation_config(number, config) VALUES(?1, ?2)")
 STATEMENT(CONFIG_SET, "UPDATE conversation_config SET config = ?2 WHERE number = ?1")
 STATEMENT(CONFIG_DELETE, "DELETE FROM conversation_config WHERE number = ?1")
+STATEMENT(PLACE_INSERT, "INSERT INTO conversation_place(number, place) VALUES(?1, ?2)")
+STATEMENT(PLACE_COPY, "INSERT INTO conversation_place(number, place) SELECT ?2, place FROM conversation_place WHERE number = ?1")
+STATEMENT(PLACE_DELETE, "DELETE FROM conversation_place WHERE number = ?1")
+STATEMENT(PLACE_FIND, "SELECT c.id FROM conversation_place p JOIN conversation c ON c.number = p.number WHERE p.place = ?1 ORDER BY p.number DESC LIMIT 1")
 #define ROW_COLUMNS "c.number, c.id, c.kind, c.status, c.created_us, c.updated_us, c.next_seq, c.leaf_seq, c.branch, t.title, t.state, g.config"
 #define ROW_TABLES " FROM conversation c JOIN conversation_text t ON t.number = c.number JOIN conversation_config g ON g.number = c.number "
 STATEMENT(ROW_GET, "SELECT " ROW_COLUMNS ROW_TABLES "WHERE c.id = ?1")

@@ -5,6 +5,7 @@
 #define STATE_MAX (1024 * 1024)       /* `state` is rewritten with commits: small by design */
 #define CONFIG_MAX (32 * 1024 * 1024) /* an agent with its tools and skills */
 #define TITLE_MAX (64 * 1024)
+#define PLACE_MAX (64 * 1024)
 #define OWNER_MAX 256
 #define DOC_NAME_MAX 256
 /* Whole text of one event. Long text is cut by its maker long before. */
@@ -30,7 +31,8 @@ static bool check_create(const struct store_create *c, struct err **e)
 {
     return check_size("the state", c->state.n, STATE_MAX, e) &&
            check_size("the configuration", c->config.n, CONFIG_MAX, e) &&
-           check_size("the title", c->title.n, TITLE_MAX, e);
+           check_size("the title", c->title.n, TITLE_MAX, e) &&
+           check_size("the place", c->place.n, PLACE_MAX, e);
 }
 
 void store_create(struct store *s, const struct store_create *c,
@@ -61,6 +63,11 @@ bool store_list(struct store *s, const struct store_list *query, struct arena *a
 bool store_count(struct store *s, enum store_kind kind, int status, int64_t *count, struct err **e)
 {
     return s->backend->count(s, kind, status, count, e);
+}
+
+bool store_find_place(struct store *s, const struct str *places, size_t n, struct uuid *id, struct err **e)
+{
+    return s->backend->find_place(s, places, n, id, e);
 }
 
 bool store_ids_with_status(struct store *s, int status, struct uuid *ids, size_t max, size_t *n,

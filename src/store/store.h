@@ -59,6 +59,7 @@ struct store_create {
     int status;
     int64_t created_us;
     struct str state, config, title;
+    struct str place; /* by which store_find_place finds it: an absolute path; or STR_NONE */
 };
 /* Creates a row; durable when it returns. ERR_CONFLICT when the id exists. Blocks for a commit: never on a worker or
  * the loop, so use the asynchronous form there. */
@@ -81,6 +82,9 @@ struct store_list {
 bool store_list(struct store *s, const struct store_list *query, struct arena *arena, struct store_row **rows,
                 size_t *n, struct uuid *next, bool *more, struct err **e);
 bool store_count(struct store *s, enum store_kind kind, int status, int64_t *count, struct err **e);
+/* The youngest row made with one of these places; the first place that has any decides. ERR_NOT_FOUND. A copy has its
+ * source's place. */
+bool store_find_place(struct store *s, const struct str *places, size_t n, struct uuid *id, struct err **e);
 /* Ids with a status, oldest first, for repair after start. */
 bool store_ids_with_status(struct store *s, int status, struct uuid *ids, size_t max, size_t *n,
                            struct err **e);

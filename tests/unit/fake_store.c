@@ -442,6 +442,7 @@ static struct row *row_add(struct store *s, const struct store_create *c)
     row->title = fake_keep(s, c->title);
     row->state = fake_keep(s, c->state);
     row->config = fake_keep(s, c->config);
+    row->place = fake_keep(s, c->place);
     vec_push(&s->rows, row);
     return row;
 }
@@ -467,6 +468,7 @@ void store_create(struct store *s, const struct store_create *c,
         job.create.state = fake_keep(s, c->state);
         job.create.config = fake_keep(s, c->config);
         job.create.title = fake_keep(s, c->title);
+        job.create.place = fake_keep(s, c->place);
     }
     fake_job_add(s, job);
 }

@@ -92,6 +92,22 @@ bool store_count(struct store *s, enum store_kind kind, int status, int64_t *cou
     return true;
 }
 
+bool store_find_place(struct store *s, const struct str *places, size_t n, struct uuid *id, struct err **e)
+{
+    bool found = false;
+    WITH_LOCK(&s->lock)
+    for (size_t i = 0; i < n && !found; i++) {
+        for (size_t k = s->rows.n; k-- > 0 && !found;) {
+            const struct row *row = s->rows.at[k];
+            if (!row->deleted && row->place.p && str_eq(row->place, places[i])) {
+                *id = row->id;
+                found = true;
+            }
+        }
+    }
+    return found || err_set(e, ERR_NOT_FOUND, "no conversation has this place");
+}
+
 bool store_ids_with_status(struct store *s, int status, struct uuid *ids, size_t max, size_t *n,
                            struct err **e)
 {

@@ -14,8 +14,8 @@ struct row {
     int64_t created_us, updated_us;
     uint32_t next_seq, branch;
     int64_t leaf_seq;
-    struct str title, state, config; /* in the store's arena, like all texts here */
-    uint64_t token;                  /* 0: nobody's */
+    struct str title, state, config, place; /* in the store's arena, like all texts here */
+    uint64_t token;                         /* 0: nobody's */
     struct str owner;
     VEC(struct store_item) events; /* json: the whole; side unused */
     VEC(struct str) reduced, search;

@@ -106,6 +106,27 @@ static void test_create_and_get(void **state)
     assert_int_equal(e->kind, ERR_NOT_FOUND);
 }
 
+static void test_find_place(void **state)
+{
+    struct fixture *f = *state;
+    struct uuid ids[3], found;
+    static const struct str at[3] = {STR_INIT("/work/a"), STR_INIT("/work"), STR_INIT("/work")};
+    int64_t number;
+    for (int i = 0; i < 3; i++) {
+        ids[i] = uuid_random();
+        struct store_create c = {.id = ids[i], .state = STR(""), .config = STR(""), .place = at[i]};
+        assert_int_equal(make_row(f->store, &c, &number), -1);
+    }
+    struct str deep[] = {STR("/work/a/b"), STR("/work/a"), STR("/work"), STR("/")};
+    assert_true(store_find_place(f->store, deep, 4, &found, NULL));
+    assert_memory_equal(&found, &ids[0], sizeof(found));
+    assert_true(store_find_place(f->store, deep + 2, 2, &found, NULL));
+    assert_memory_equal(&found, &ids[2], sizeof(found)); /* the youngest */
+    autoerr e = NULL;
+    assert_false(store_find_place(f->store, deep + 3, 1, &found, &e));
+    assert_int_equal(e->kind, ERR_NOT_FOUND);
+}
+
 static void list_pages(struct store *s, struct store_list q, size_t limit, int64_t *numbers, size_t *n)
 {
     struct uuid next;
@@ -1103,6 +1124,7 @@ int main(void)
     const struct CMUnitTest cases[] = {
         CASE(test_create_and_get),
         CASE(test_list_and_count),
+        CASE(test_find_place),
         CASE(test_commit_whole),
         CASE(test_commit_state_only),
         CASE(test_unknown_commit_retried),

@@ -71,7 +71,7 @@ static void test_header_and_modes(void **state)
     assert_int_equal(stat(p->file, &info), 0);
     assert_int_equal(info.st_mode & 0777, 0600);
     assert_int_equal(sql_number(p, "PRAGMA application_id"), 0x68616e64);
-    assert_int_equal(sql_number(p, "PRAGMA user_version"), 1);
+    assert_int_equal(sql_number(p, "PRAGMA user_version"), 2);
     assert_int_equal(sql_number(p, "PRAGMA auto_vacuum"), 2);
     assert_int_equal(sql_number(p, "PRAGMA page_size"), 4096);
     /* After a clean end all is in the one file. */
@@ -106,7 +106,7 @@ static void test_foreign_files_refused(void **state)
     assert_null(open_at(p, &newer));
     assert_int_equal(newer->kind, ERR_INVALID);
     assert_non_null(strstr(newer->text, "newer"));
-    sql(p, "PRAGMA user_version=1");
+    sql(p, "PRAGMA user_version=2");
     store_close(open_ok(p));
 }
 
