@@ -63,6 +63,11 @@ struct hand_callbacks {
  * acknowledged at once; otherwise the receiver grants credit with hand_credit. */
 uint64_t hand_call(struct hands *h, const struct hand_spec *hand, enum wire_op op, struct buf *fields,
                    uint64_t timeout_ms, bool auto_credit, const struct hand_callbacks *callbacks, void *arg);
+/* The same under a number that was drawn before, for callers whose callbacks need it. */
+uint64_t hand_call_number(struct hands *h);
+void hand_call_numbered(struct hands *h, uint64_t number, const struct hand_spec *hand, enum wire_op op,
+                        struct buf *fields, uint64_t timeout_ms, bool auto_credit,
+                        const struct hand_callbacks *callbacks, void *arg);
 void hand_credit(struct hands *h, uint64_t call, enum wire_stream stream, uint32_t bytes);
 /* Standard input; moved in; buffered up to 1 MiB, past it the call is dropped. */
 void hand_send(struct hands *h, uint64_t call, struct buf *data);

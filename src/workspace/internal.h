@@ -76,9 +76,3 @@ size_t *hand_assembling(struct hand *h);
 /* hand.c: what process.c reads. A frame that breaks the rules sets `e`. */
 bool hand_call_frame(struct hands *hands, struct hand *h, const struct wire_frame *f, struct err **e);
 void hand_calls_gone(struct hands *hands, struct hand *h, const char *why);
-
-/* hand.c: a call under a number that the caller has drawn. */
-uint64_t hand_call_number(struct hands *h);
-void hand_call_numbered(struct hands *h, uint64_t number, const struct hand_spec *hand, enum wire_op op,
-                        struct buf *fields, uint64_t timeout_ms, bool auto_credit,
-                        const struct hand_callbacks *callbacks, void *arg);
