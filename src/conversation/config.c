@@ -36,9 +36,20 @@ static struct bytes *bytes_of_json(const struct json_value *v)
     return bytes_take(&b);
 }
 
+/* Today's clients ask for skills if they want them; those of the first documentation, whose skills have a `type`, are
+ * shown what they sent. */
+static bool skills_are_old(const struct json_value *agent)
+{
+    const struct json_value *skills = json_get(json_get(agent, "agent_context"), "skills");
+    for (struct json_iter it = json_iter(skills); json_next(&it);)
+        if (json_get(it.value, "type"))
+            return true;
+    return false;
+}
+
 static struct bytes *shown_agent(const struct json_value *agent, bool with_skills)
 {
-    struct secret_walk walk = {.mode = SECRET_SHOW, .empty_skills = !with_skills};
+    struct secret_walk walk = {.mode = SECRET_SHOW, .empty_skills = !with_skills && !skills_are_old(agent)};
     autobuf b = {0};
     struct json_writer w = json_writer(&b);
     secret_walk_agent(&walk, agent, &w);

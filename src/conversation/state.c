@@ -239,7 +239,8 @@ void state_write_info(const struct state *s, struct str conversations_path, bool
     jw_object(w);
     write_state(&f, s, conversations_path);
     jw_member_str(w, "title", bytes_str(s->doc->title));
-    jw_member_null(w, "metrics");
+    jw_key(w, "metrics");
+    stats_write_sum(s->stats, w);
     write_time(w, "created_at", s->created_us);
     write_time(w, "updated_at", s->updated_us);
     jw_member_null(w, "forked_from_conversation_id");

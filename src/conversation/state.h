@@ -86,6 +86,7 @@ struct stats *stats_add(const struct stats *old, struct str usage_id, struct str
 struct stats *stats_ref(struct stats *s);
 void stats_unref(struct stats *s);
 /* {"usage_to_metrics":{…}}; `lists` adds the empty lists of Metrics that the snapshot form lacks. */
+void stats_write_sum(const struct stats *s, struct json_writer *w); /* of all usage ids, or null */
 void stats_write(const struct stats *s, bool lists, struct json_writer *w);
 
 /* ---- state ---- */

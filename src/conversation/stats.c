@@ -114,6 +114,30 @@ static void write_metrics(const struct usage_total *t, bool lists, struct json_w
     jw_object_end(w);
 }
 
+void stats_write_sum(const struct stats *s, struct json_writer *w)
+{
+    struct usage_total sum = {0};
+    if (s->n == 0) {
+        jw_null(w);
+        return;
+    }
+    for (size_t i = 0; i < s->n; i++) {
+        const struct usage_total *t = &s->at[i];
+        sum.cost += t->cost;
+        sum.prompt += t->prompt;
+        sum.completion += t->completion;
+        sum.cache_read += t->cache_read;
+        sum.cache_write += t->cache_write;
+        sum.reasoning += t->reasoning;
+        if (sum.context_window < t->context_window)
+            sum.context_window = t->context_window;
+    }
+    sum.model = s->at[0].model;
+    sum.per_turn = s->at[0].per_turn;
+    sum.response_id = s->at[0].response_id;
+    write_metrics(&sum, false, w);
+}
+
 void stats_write(const struct stats *s, bool lists, struct json_writer *w)
 {
     jw_object(w);

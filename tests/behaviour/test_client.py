@@ -665,3 +665,13 @@ def test_accepting_and_rejecting_at_once(server, work):
             ran = (work / f"done-{n}").exists()
             assert ran == (results[0]["kind"] == "ObservationEvent")
             assert not ran or (work / f"done-{n}").read_text() == "x\n"
+
+
+def test_metrics_sum_up_what_models_were_asked(server, work):
+    """Null before the first call, then the snapshot form that the first documentation shows."""
+    with Talk(server, work, [FINISH]) as talk:
+        assert talk.info()["metrics"] is None
+        assert talk.say() == "finished"
+        metrics = talk.info()["metrics"]
+        assert set(metrics) == {"model_name", "accumulated_cost", "max_budget_per_task", "accumulated_token_usage"}
+        assert metrics["model_name"].startswith("scripted/")
