@@ -39,6 +39,7 @@ void connection_open(struct listener *l)
         connection_close(c);
         return;
     }
+    c->reading = true;
     uv_tcp_nodelay(&c->tcp, 1);
     c->head_deadline_number = c->number + 1;
     deadline_set(&s->head_deadlines, &c->read_deadline);
@@ -59,6 +60,8 @@ void connection_close(struct connection *c)
         request_free(steal(c->request));
     uv_close((uv_handle_t *)&c->tcp, on_closed);
     /* Last, because these call out. */
+    if (c->intake)
+        intake_closed(c);
     if (c->stream)
         stream_closed(c);
     if (c->socket)
@@ -88,10 +91,8 @@ void connection_linger(struct connection *c)
         return;
     }
     deadline_set(&c->server->linger_deadlines, &c->read_deadline);
-    if (c->paused && !c->eof) {
-        c->paused = false;
-        uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
-    }
+    c->paused = false;
+    connection_read_update(c);
 }
 
 /* ---- requests ---- */
@@ -122,6 +123,8 @@ void connection_fail(struct connection *c, int status, const char *detail)
 static bool request_charge(struct connection *c)
 {
     struct request *r = c->request;
+    if (!r) /* its handler has it already, and the body is not kept */
+        return true;
     if (server_charge(c->server, &r->charged, r->head.text.n + r->head.body.n))
         return true;
     connection_fail(c, 503, "Too many requests are being received");
@@ -134,6 +137,10 @@ static size_t request_read(struct connection *c, const char *data, size_t n)
     if (c->phase == PHASE_IDLE)
         request_start(c);
     size_t used = http_parse(&c->parser, str_make(data, n), &event);
+    if (event == HTTP_EVENT_BAD && c->intake) {
+        intake_fail(c, c->parser.status, c->parser.problem);
+        return n;
+    }
     if (event == HTTP_EVENT_BAD) {
         connection_fail(c, c->parser.status, c->parser.problem);
         return n;
@@ -149,7 +156,9 @@ static size_t request_read(struct connection *c, const char *data, size_t n)
         /* Without a body the request is complete already, though there is no byte left to say so. */
         http_parse(&c->parser, STR(""), &event);
     }
-    if (event == HTTP_EVENT_DONE)
+    if (event == HTTP_EVENT_DONE && c->intake)
+        intake_end(c);
+    else if (event == HTTP_EVENT_DONE)
         dispatch_request(c);
     return used;
 }
@@ -163,7 +172,7 @@ static size_t connection_consume(struct connection *c, char *data, size_t n)
             used += socket_read(c, data + used, n - used);
         else if (c->phase == PHASE_LINGER)
             used = n;
-        else if (c->phase <= PHASE_BODY)
+        else if (c->phase <= PHASE_BODY && !intake_full(c))
             used += request_read(c, data + used, n - used);
         else
             break;
@@ -177,8 +186,16 @@ static size_t connection_consume(struct connection *c, char *data, size_t n)
 static bool body_too_slow(const struct connection *c)
 {
     const struct server *s = c->server;
-    uint64_t ms = uv_now(s->uv) - c->body_started_ms;
+    uint64_t ms = uv_now(s->uv) - c->body_started_ms - intake_waited_ms(c);
     return ms > s->limits.body_idle_ms && c->parser.body_n < ms * s->limits.body_rate_min / 1000;
+}
+
+static void body_fail(struct connection *c, const char *problem)
+{
+    if (c->intake)
+        intake_fail(c, 408, problem);
+    else
+        connection_fail(c, 408, problem);
 }
 
 /* After each piece of input or output: the deadline that fits where we stand. */
@@ -187,6 +204,7 @@ static void connection_settle(struct connection *c)
     struct server *s = c->server;
     if (c->closed)
         return;
+    connection_read_update(c);
     if (c->eof && (c->phase <= PHASE_BODY || c->phase == PHASE_SOCKET)) {
         connection_close(c);
         return;
@@ -208,8 +226,10 @@ static void connection_settle(struct connection *c)
         }
         break;
     case PHASE_BODY:
-        if (body_too_slow(c))
-            connection_fail(c, 408, "The request's body comes too slowly");
+        if (intake_full(c))
+            deadline_clear(&c->read_deadline);
+        else if (body_too_slow(c))
+            body_fail(c, "The request's body comes too slowly");
         else
             deadline_set(&s->body_deadlines, &c->read_deadline);
         break;
@@ -229,7 +249,7 @@ static void on_read_expired(struct deadline *d)
     if (c->phase == PHASE_HEAD)
         connection_fail(c, 408, "The request's head did not come in time");
     else if (c->phase == PHASE_BODY)
-        connection_fail(c, 408, "The request's body did not come in time");
+        body_fail(c, "The request's body did not come in time");
     else
         connection_close(c);
 }
@@ -314,6 +334,18 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     *buf = uv_buf_init(c->server->read_buffer, READ_BUFFER_BYTES);
 }
 
+void connection_read_update(struct connection *c)
+{
+    bool wanted = !c->closed && !c->eof && !c->paused && !intake_full(c);
+    if (wanted == c->reading)
+        return;
+    c->reading = wanted;
+    if (wanted)
+        uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
+    else
+        uv_read_stop((uv_stream_t *)&c->tcp);
+}
+
 /* Keeps what cannot be looked at before the current request has ended. */
 static void input_keep(struct connection *c, const char *data, size_t n)
 {
@@ -324,10 +356,9 @@ static void input_keep(struct connection *c, const char *data, size_t n)
         connection_close(c);
         return;
     }
-    if (c->in.n >= INPUT_MAX && !c->paused) {
+    if (c->in.n >= INPUT_MAX)
         c->paused = true;
-        uv_read_stop((uv_stream_t *)&c->tcp);
-    }
+    connection_read_update(c);
 }
 
 void connection_resume(struct connection *c)
@@ -344,11 +375,9 @@ void connection_resume(struct connection *c)
     }
     if (c->in_at >= c->in.n) {
         input_drop(c);
-        if (c->paused && !c->eof) {
-            c->paused = false;
-            uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
-        }
+        c->paused = false;
     }
+    connection_read_update(c);
     connection_settle(c);
 }
 

@@ -29,6 +29,7 @@
 #define IDLE_REQUESTS_MAX 16          /* request structs kept for reuse */
 
 struct connection;
+struct intake;
 struct socket;
 struct stream;
 
@@ -111,7 +112,7 @@ struct connection {
     uint32_t number;               /* of the current request */
     uint32_t head_deadline_number; /* the request that the head's deadline was set for */
     enum phase phase;
-    bool closed, feeding, paused, eof, close_after, flush_queued, shutting;
+    bool closed, feeding, paused, reading, eof, close_after, flush_queued, shutting;
     struct connection *flush_next, **flush_prev;
     struct http_parser parser;
     struct request *request; /* being read; NULL once its handler has it */
@@ -122,6 +123,7 @@ struct connection {
     struct buf in; /* bytes that wait for the current request to end */
     size_t in_at, in_charged;
     struct output out;
+    struct intake *intake; /* of a body that its handler takes in pieces */
     struct stream *stream;
     struct socket *socket;
 };
@@ -194,6 +196,8 @@ void connection_fail(struct connection *c, int status, const char *detail);
 void connection_resume(struct connection *c); /* looks at the bytes that waited */
 void connection_linger(struct connection *c); /* closes our side, then drops what comes for a while */
 
+void connection_read_update(struct connection *c); /* reads, or not, as the buffers and the intake want it */
+
 /* Counts what is kept of input: `*charged` becomes `now`. False when the server has too much of it. */
 bool server_charge(struct server *s, size_t *charged, size_t now);
 
@@ -211,10 +215,25 @@ void output_written(struct connection *c); /* connection.c: some output has gone
 /* dispatch.c */
 void dispatch_head(struct connection *c);
 void dispatch_request(struct connection *c);
+void dispatch_continue(struct connection *c); /* 100 */
+void dispatch_stream(struct connection *c);   /* the head of a request whose body comes in pieces */
+
+/* intake.c */
+void intake_begin(struct connection *c, struct request *r);
+bool intake_full(const struct connection *c); /* nothing may be read now */
+/* Waiting for the handler is no fault of the client: this long of the time since the body began. */
+uint64_t intake_waited_ms(const struct connection *c);
+void intake_data(void *connection, struct str data);
+void intake_end(struct connection *c);
+void intake_fail(struct connection *c, int status, const char *problem);
+void intake_closed(struct connection *c);
+/* An answer: true if it is kept for later, and not to be sent now. */
+bool intake_answer(struct connection *c, struct request *r);
 
 /* response.c */
 void response_head_write(struct connection *c, const struct request *r, int64_t length, bool chunked);
 void response_answer(struct request *r); /* any thread: brings the request to the loop and ends it */
+void response_later(struct request *r);  /* the same in a later turn of the loop */
 void response_log(const struct request *r);
 
 /* stream.c */

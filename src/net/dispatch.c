@@ -146,14 +146,30 @@ static void route_find(struct request *r)
 
 static bool takes_body(const struct route *route)
 {
-    return route && (route->body || (route->flags & (ROUTE_RAW_BODY | ROUTE_BODY_ANY_JSON)));
+    return route &&
+           (route->body || (route->flags & (ROUTE_RAW_BODY | ROUTE_BODY_ANY_JSON | ROUTE_STREAM_BODY)));
+}
+
+static bool is_streamed(const struct request *r)
+{
+    return r->route && (r->route->flags & ROUTE_STREAM_BODY);
+}
+
+void dispatch_continue(struct connection *c)
+{
+    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    struct bytes *text = bytes_new(str_make(go_on, sizeof(go_on) - 1));
+    output_add(c, (struct out_item){.p = text->p, .n = text->n, .shared = text});
+    output_flush(c);
 }
 
 static void body_prepare(struct connection *c, struct request *r)
 {
     struct http_parser *p = &c->parser;
-    bool wanted = !r->refused && takes_body(r->route);
-    size_t max = r->route && r->route->body_max ? r->route->body_max : c->server->limits.body_max;
+    bool wanted = !r->refused && takes_body(r->route), streamed = wanted && is_streamed(r);
+    size_t max = r->route && r->route->body_max ? r->route->body_max
+                 : streamed                     ? SIZE_MAX
+                                                : c->server->limits.body_max;
     p->body_max = wanted ? max : DISCARD_MAX;
     p->discard = !wanted;
     if (!r->head.has_body)
@@ -169,11 +185,10 @@ static void body_prepare(struct connection *c, struct request *r)
         connection_fail(c, r->refused, r->refused_detail);
         return;
     }
+    if (streamed) /* its handler says whether it wants the body */
+        return;
     if (r->head.expect_continue) {
-        static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-        struct bytes *text = bytes_new(str_make(go_on, sizeof(go_on) - 1));
-        output_add(c, (struct out_item){.p = text->p, .n = text->n, .shared = text});
-        output_flush(c);
+        dispatch_continue(c);
     } else if (wanted && r->head.has_length && r->head.length <= DECODE_INLINE_MAX) {
         buf_reserve(&r->head.body, (size_t)r->head.length);
     }
@@ -191,6 +206,8 @@ void dispatch_head(struct connection *c)
             route_find(r);
     }
     body_prepare(c, r);
+    if (!c->closed && c->request && !r->refused && is_streamed(r))
+        dispatch_stream(c);
 }
 
 /* ---- decoding: loop or worker ---- */
@@ -279,7 +296,8 @@ static bool body_parse(struct request *r, struct json_problems *problems)
 static void decode_body(struct request *r, struct json_problems *problems)
 {
     const struct route *route = r->route;
-    if (route->flags & ROUTE_RAW_BODY || (!route->body && !(route->flags & ROUTE_BODY_ANY_JSON)))
+    if (route->flags & (ROUTE_RAW_BODY | ROUTE_STREAM_BODY) ||
+        (!route->body && !(route->flags & ROUTE_BODY_ANY_JSON)))
         return;
     if (!body_parse(r, problems) || !route->body)
         return;
@@ -364,9 +382,29 @@ static void refusal_answer(struct request *r)
     }
 }
 
+/* False: too many; the request has been answered. */
+static bool request_park(struct request *r)
+{
+    struct server *s = r->server;
+    if (s->parked >= s->limits.parked_max) {
+        request_reply_detail(r, 503, "Too many requests are being handled");
+        return false;
+    }
+    r->counted = true;
+    s->parked++;
+    return true;
+}
+
+void dispatch_stream(struct connection *c)
+{
+    struct request *r = steal(c->request);
+    intake_begin(c, r);
+    if (request_park(r))
+        run_on_loop(r);
+}
+
 void dispatch_request(struct connection *c)
 {
-    struct server *s = c->server;
     struct request *r = steal(c->request);
     c->phase = PHASE_BUSY;
     deadline_clear(&c->read_deadline);
@@ -374,12 +412,8 @@ void dispatch_request(struct connection *c)
         refusal_answer(r);
         return;
     }
-    if (s->parked >= s->limits.parked_max) {
-        request_reply_detail(r, 503, "Too many requests are being handled");
+    if (!request_park(r))
         return;
-    }
-    r->counted = true;
-    s->parked++;
     if (r->fallback) {
         if (!r->listener->config.fallback(r))
             request_reply_detail(r, 404, NULL);

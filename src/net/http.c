@@ -142,7 +142,9 @@ static int on_body(llhttp_t *l, const char *at, size_t n)
     if (n > p->body_max - p->body_n)
         return fail(p, 413, "The request's body is too large");
     p->body_n += n;
-    if (!p->discard)
+    if (p->on_body)
+        p->on_body(p->on_body_arg, str_make(at, n));
+    else if (!p->discard)
         buf_add_bytes(&p->head->body, at, n);
     return 0;
 }

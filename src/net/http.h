@@ -49,7 +49,9 @@ struct http_parser {
     size_t body_max;
     size_t body_n; /* bytes of body seen */
     size_t extensions;
-    bool discard; /* count the body but do not keep it */
+    bool discard;                                /* count the body but do not keep it */
+    void (*on_body)(void *arg, struct str data); /* gets the body instead, in pieces; or NULL */
+    void *on_body_arg;
     bool in_value, head_done, done;
     int status;
     const char *problem;

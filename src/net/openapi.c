@@ -91,18 +91,21 @@ static void parameters_write(struct document *d, const struct json_field *fields
 static void body_write(struct document *d, const struct route *route)
 {
     struct json_writer *w = &d->w;
-    bool raw = (route->flags & ROUTE_RAW_BODY) != 0;
+    bool raw = (route->flags & (ROUTE_RAW_BODY | ROUTE_STREAM_BODY)) != 0;
     if (!route->body && !raw && !(route->flags & ROUTE_BODY_ANY_JSON))
         return;
+    const char *type = route->body_type ? route->body_type
+                       : raw            ? "application/octet-stream"
+                                        : "application/json";
     jw_key(w, "requestBody");
     jw_object(w);
     if (route->body && !(route->flags & ROUTE_BODY_OPTIONAL))
         jw_member_bool(w, "required", true);
-    content_write(d, raw ? "application/octet-stream" : "application/json", route->body, NULL);
+    content_write(d, type, route->body, NULL);
     jw_object_end(w);
 }
 
-static void response_write(struct document *d, int status, const char *description, bool with_content,
+static void response_write(struct document *d, int status, const char *description, const char *content_type,
                            const struct json_schema *schema, const char *ref)
 {
     struct json_writer *w = &d->w;
@@ -111,8 +114,8 @@ static void response_write(struct document *d, int status, const char *descripti
     jw_key_str(w, buf_str(&key));
     jw_object(w);
     jw_member_cstr(w, "description", description);
-    if (with_content)
-        content_write(d, "application/json", schema, ref);
+    if (content_type)
+        content_write(d, content_type, schema, ref);
     jw_object_end(w);
 }
 
@@ -126,15 +129,18 @@ static void responses_write(struct document *d, const struct route *route)
     for (size_t i = 0; i < route->response_count; i++) {
         const struct route_response *r = &route->responses[i];
         bool success = r->status >= 200 && r->status < 300;
+        bool with_content = r->schema || r->ref || (success && r->status != 204);
+        const char *type = r->content_type ? r->content_type : "application/json";
         response_write(d, r->status, r->description ? r->description : "Successful Response",
-                       r->schema || r->ref || (success && r->status != 204), r->schema, r->ref);
+                       with_content ? type : NULL, r->schema, r->ref);
         described |= success;
         validates = validates && r->status != VALIDATION_STATUS;
     }
     if (!described)
-        response_write(d, 200, "Successful Response", true, NULL, NULL);
+        response_write(d, 200, "Successful Response", "application/json", NULL, NULL);
     if (validates)
-        response_write(d, VALIDATION_STATUS, "Validation Error", true, NULL, "HTTPValidationError");
+        response_write(d, VALIDATION_STATUS, "Validation Error", "application/json", NULL,
+                       "HTTPValidationError");
     jw_object_end(w);
 }
 

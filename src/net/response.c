@@ -133,6 +133,8 @@ static void response_run(struct request *r)
     struct connection *c = server_connection(r->server, r->slot, r->generation);
     if (c && c->number != r->number)
         c = NULL;
+    if (c && c->intake && intake_answer(c, r))
+        return;
     if (r->stream) {
         stream_begin(c, r);
         return;
@@ -153,14 +155,18 @@ static void response_message(struct loop_message *m)
     response_run(CONTAINER_OF(m, struct request, message));
 }
 
-void response_answer(struct request *r)
+void response_later(struct request *r)
 {
-    if (loop_is_current(r->server->loop)) {
-        response_run(r);
-        return;
-    }
     r->message.run = response_message;
     loop_post(r->server->loop, &r->message);
+}
+
+void response_answer(struct request *r)
+{
+    if (loop_is_current(r->server->loop))
+        response_run(r);
+    else
+        response_later(r);
 }
 
 /* ---- the kinds of answers ---- */

@@ -64,12 +64,14 @@ void server_free(struct server *s);
 #define ROUTE_RAW_BODY 16u      /* any content type; request_body gives the bytes */
 #define ROUTE_BODY_ANY_JSON 32u /* JSON of any type without a schema: request_json gives it (batch GETs) */
 #define ROUTE_HIDDEN 64u        /* not in the OpenAPI document */
+#define ROUTE_STREAM_BODY 128u  /* the handler runs on the loop, before the body: see request_body_read */
 
 struct route_response {
     int status;
     const char *description;
     const struct json_schema *schema; /* NULL: {} or `ref` */
     const char *ref; /* name of a component written by hand in the dialect's table, or inline JSON Schema */
+    const char *content_type; /* NULL: application/json */
 };
 
 struct route {
@@ -85,7 +87,9 @@ struct route {
     size_t path_count, query_count;
     const struct json_schema *body; /* its fields' offsets count from body_offset in the args struct */
     size_t body_offset;
-    size_t body_max; /* 0: the server's */
+    size_t body_max; /* 0: the server's; without a bound with ROUTE_STREAM_BODY */
+    const char
+        *body_type; /* media type of the body for the OpenAPI document; NULL: JSON, or octets when raw */
     const struct route_response *responses;
     size_t response_count;
 };
@@ -144,6 +148,21 @@ void request_reply_problems(struct request *r, const struct json_problems *probl
 /* By the one table of error kinds: < 500 {"detail"}, ≥ 500 {"detail":"Internal Server Error","exception":"503: …"},
  * 503 with Retry-After. */
 void request_reply_error(struct request *r, const struct err *e);
+
+/* Bodies in pieces: routes with ROUTE_STREAM_BODY, loop thread only. Their handler gets the request when its head is
+ * there; it answers, or calls request_body_read once, now or later, and answers when it likes. Until then, and while
+ * BODY_AHEAD_MAX bytes are with the reader that it has not given back by request_body_taken, the connection is not read.
+ * `on_data` is at most 64 KiB. `on_end` comes once, last, unless the request has been answered before: with an error when
+ * the rest will not come (the client went away, was too slow, broke the framing); the request is to be answered then
+ * too, and what the client did wrong goes before that answer. An answer before the end of the body ends the
+ * connection, unless little is left to come. */
+#define BODY_AHEAD_MAX (256 * 1024)
+struct body_callbacks {
+    void (*on_data)(void *arg, struct str data);
+    void (*on_end)(void *arg, const struct err *e); /* NULL: that was all */
+};
+void request_body_read(struct request *r, const struct body_callbacks *callbacks, void *arg);
+void request_body_taken(struct request *r, size_t n);
 
 /* Streaming answers, chunked. After begin the request is gone; the stream is named by a number. Any thread. `on_room`
  * (loop thread) comes when fewer than STREAM_LOW bytes wait; write no more than STREAM_HIGH ahead. `on_closed` (loop

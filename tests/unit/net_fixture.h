@@ -20,8 +20,10 @@ struct fixture {
     struct bytes *page;
     pthread_mutex_t lock;
     struct request *parked;
-    int sockets_open, sockets_closed, streams_closed; /* under lock */
-    uint64_t last_socket;                             /* loop thread */
+    int sockets_open, sockets_closed, streams_closed;    /* under lock */
+    uint64_t last_socket;                                /* loop thread */
+    struct counted *stalled;                             /* loop thread: a body whose reader waits */
+    _Atomic uint64_t body_bytes, body_ends, body_errors; /* of bodies in pieces */
 };
 
 struct item_args {
@@ -262,6 +264,85 @@ static void handle_stream(struct request *r, const void *args)
     line_stream_unref(st);
 }
 
+/* ---- bodies in pieces: counted ---- */
+
+struct counted {
+    struct fixture *fixture;
+    struct request *request;
+    uint64_t n, owed;
+    bool stall, first, answered;
+};
+
+static void counted_answer(struct counted *b, int status, const char *detail)
+{
+    autobuf text = {0};
+    buf_addf(&text, "%s %llu", detail, (unsigned long long)b->n);
+    b->answered = true;
+    request_reply_detail(b->request, status, text.p);
+    if (b->fixture->stalled == b)
+        b->fixture->stalled = NULL;
+    free(b);
+}
+
+static void counted_data(void *arg, struct str data)
+{
+    struct counted *b = arg;
+    b->n += data.n;
+    atomic_fetch_add(&b->fixture->body_bytes, data.n);
+    if (b->first)
+        counted_answer(b, 422, "at the first piece:");
+    else if (b->stall)
+        b->owed += data.n;
+    else
+        request_body_taken(b->request, data.n);
+}
+
+static void counted_end(void *arg, const struct err *e)
+{
+    struct counted *b = arg;
+    atomic_fetch_add(e ? &b->fixture->body_errors : &b->fixture->body_ends, 1);
+    counted_answer(b, e ? 500 : 200, e ? err_text(e) : "bytes:");
+}
+
+static const struct body_callbacks counted_callbacks = {.on_data = counted_data, .on_end = counted_end};
+
+/* ?do=refuse: answers at once; first: at the first piece; stall: takes nothing, and never: does not even ask, until
+ * somebody asks for /room. */
+static void handle_body(struct request *r, const void *args)
+{
+    (void)args;
+    struct fixture *f = request_app(r);
+    struct str what = request_query(r, "do");
+    if (str_is(what, "refuse")) {
+        request_reply_detail(r, 400, "refused");
+        return;
+    }
+    struct counted *b = xcalloc(1, sizeof(*b));
+    b->fixture = f;
+    b->request = r;
+    b->first = str_is(what, "first");
+    b->stall = str_is(what, "stall");
+    if (b->stall || str_is(what, "never"))
+        f->stalled = b;
+    if (!str_is(what, "never"))
+        request_body_read(r, &counted_callbacks, b);
+}
+
+static void handle_room(struct request *r, const void *args)
+{
+    (void)args;
+    struct fixture *f = request_app(r);
+    struct counted *b = f->stalled;
+    f->stalled = NULL;
+    request_reply_empty(r, b ? 204 : 404);
+    if (b && b->stall) {
+        b->stall = false;
+        request_body_taken(b->request, b->owed);
+    } else if (b) {
+        request_body_read(b->request, &counted_callbacks, b);
+    }
+}
+
 /* ---- sockets: an echo with commands ---- */
 
 static void socket_on_text(void *arg, uint64_t socket, struct str message)
@@ -366,6 +447,13 @@ static const struct route fixture_routes[] = {
      .handle = handle_echo,
      .flags = ROUTE_RAW_BODY | ROUTE_INLINE,
      .body_max = FIXTURE_SMALL_MAX},
+    {.method = HTTP_POST_, .path = "/body", .handle = handle_body, .flags = ROUTE_STREAM_BODY | ROUTE_PUBLIC},
+    {.method = HTTP_POST_,
+     .path = "/body-small",
+     .handle = handle_body,
+     .flags = ROUTE_STREAM_BODY,
+     .body_max = FIXTURE_SMALL_MAX},
+    {.method = HTTP_POST_, .path = "/room", .handle = handle_room, .flags = ROUTE_INLINE},
     {.method = HTTP_GET_, .path = "/batch", .handle = handle_batch, .flags = ROUTE_BODY_ANY_JSON},
     {.method = HTTP_GET_,
      .path = "/files/{path:path}",
