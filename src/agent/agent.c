@@ -3,6 +3,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#define CONCURRENCY_MAX 16 /* tools of one conversation at once, whatever its configuration says */
+
 /* A suffix or prompt of a client that is larger is refused. */
 #define PROMPT_MAX (1024 * 1024)
 
@@ -83,6 +85,15 @@ static bool text_read(const struct json_value *parent, const char *key, const ch
     return true;
 }
 
+static bool concurrency_read(struct agent *a, const struct json_value *v, struct err **e)
+{
+    int64_t limit = json_int(v, 1);
+    if (!json_is_null(v) && (json_type(v) != JSON_INT || limit < 1))
+        return err_set(e, ERR_INVALID, "agent.tool_concurrency_limit should be a whole number of at least 1");
+    a->concurrency = limit < CONCURRENCY_MAX ? (size_t)limit : CONCURRENCY_MAX;
+    return true;
+}
+
 static bool config_read(struct agent *a, const struct json_value *config,
                         const char *(*env)(const char *name), struct err **e)
 {
@@ -100,6 +111,7 @@ static bool config_read(struct agent *a, const struct json_value *config,
     a->has_analyzer = !json_is_null(json_get(config, "security_analyzer"));
     a->has_prompt = !json_is_null(json_get(config, "system_prompt"));
     return tools_read(a, json_get(config, "tools"), e) &&
+           concurrency_read(a, json_get(config, "tool_concurrency_limit"), e) &&
            defaults_read(a, json_get(config, "include_default_tools"), e) &&
            text_read(config, "system_prompt", "agent.", &a->system_prompt, e) &&
            text_read(context, "system_message_suffix", "agent.agent_context.", &a->suffix, e) &&
@@ -120,6 +132,11 @@ struct agent *agent_new(const struct json_value *config, const char *(*env)(cons
 struct llm *agent_llm(const struct agent *a)
 {
     return a->llm;
+}
+
+size_t agent_concurrency(const struct agent *a)
+{
+    return a->concurrency;
 }
 
 bool agent_has_analyzer(const struct agent *a)

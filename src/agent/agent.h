@@ -58,7 +58,7 @@ struct agent_host {
     bool (*append)(void *arg, struct event_draft *drafts, size_t n, const struct agent_update *update,
                    struct err **e);
     void (*delta)(void *arg, struct str content, struct str reasoning); /* any thread */
-    const struct mask *(*mask)(void *arg); /* current secrets; borrowed until the next call */
+    const struct mask *(*mask)(void *arg); /* current secrets, valid for the run; any thread */
     /* Tools beyond the agent's own that are ready at the step's start (MCP, skills); borrowed for the step. */
     const struct tool *const *extra_tools;
     size_t extra_tool_count;

@@ -10,5 +10,6 @@ struct agent {
     struct buf unknown_tool;  /* first name in the configuration that is no tool */
     struct buf system_prompt; /* the client's own, in place of ours */
     struct buf suffix, current_datetime;
+    size_t concurrency; /* tools run at once */
     bool has_prompt, has_analyzer;
 };

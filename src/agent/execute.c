@@ -80,70 +80,107 @@ static void observation_draft(draft_list *drafts, const struct agent_host *host,
     event_draft_reduce(d);
 }
 
-/* One action. False: interrupted, and there is no result. */
-static bool action_run(const struct tool_set *tools, const struct view_action *action,
-                       const struct agent_host *host, struct execution *execution, draft_list *drafts,
-                       bool *finished)
+/* What a job leaves in the log. False: nothing, since it was interrupted or not begun. */
+static bool job_record(const struct agent_host *host, const struct job *j, draft_list *drafts)
 {
-    autoerr why = NULL;
-    struct tool_result result = {0};
-    const struct tool *tool = tool_set_find(tools, action->tool_name);
-    if (!tool) {
-        err_set(&why, ERR_INVALID, "Tool '%.*s' not found: this agent no longer has it.",
-                STR_ARG(action->tool_name));
-        error_draft(drafts, host, action, str_from(err_text(why)), "agent_action");
-        return true;
-    }
-    execution->run.name = action->tool_name;
-    execution->run.tool = tool;
-    execution->run.call_id = action->tool_call_id;
-    execution->run.action_id = action->id;
-    execution->run.action = action->action;
-    bool ok = tool->run(&execution->run, &result, &why), interrupted = false;
-    if (ok) {
-        observation_draft(drafts, host, action, tool, &result);
-        *finished |= result.finished;
-        execution->terminal_seen |= tool == &tool_terminal;
-    } else if (why && why->kind == ERR_CANCELLED) {
-        interrupted = true;
+    if (!j->tool) {
+        autobuf text = {0};
+        buf_addf(&text, "Tool '%.*s' not found: this agent no longer has it.", STR_ARG(j->action.tool_name));
+        error_draft(drafts, host, &j->action, buf_str(&text), "agent_action");
+    } else if (j->ok) {
+        observation_draft(drafts, host, &j->action, j->tool, &j->result);
+    } else if (j->ran && !j->interrupted) {
+        error_draft(drafts, host, &j->action, str_from(err_text(j->error)),
+                    classification_of(j->error ? j->error->kind : ERR_INTERNAL));
     } else {
-        error_draft(drafts, host, action, str_from(err_text(why)),
-                    classification_of(why ? why->kind : ERR_INTERNAL));
-    }
-    buf_deinit(&result.observation);
-    buf_deinit(&result.text);
-    buf_deinit(&result.image);
-    return !interrupted;
-}
-
-static bool actions_run(const struct tool_set *tools, const struct view *view, const struct agent_host *host,
-                        draft_list *drafts, bool *finished)
-{
-    autoarena arena = arena_new();
-    struct execution execution = {.run = {.host = host, .arena = arena},
-                                  .terminal_seen = view_terminal_seen(view)};
-    for (size_t i = 0; i < view_open(view); i++) {
-        struct view_action action;
-        view_open_get(view, i, &action);
-        if (*finished) {
-            error_draft(drafts, host, &action,
-                        STR("This call was not executed: it came after `finish` in the same answer."),
-                        "agent_action");
-            continue;
-        }
-        if (mailbox_cancelled(host->mailbox) ||
-            !action_run(tools, &action, host, &execution, drafts, finished))
-            return false;
+        return false;
     }
     return true;
 }
 
-bool execute_open(const struct tool_set *tools, const struct view *view, const struct agent_host *host,
-                  enum step *outcome, struct err **e)
+void job_run(struct job *j)
+{
+    struct execution *x = &j->execution;
+    x->run.name = j->action.tool_name;
+    x->run.tool = j->tool;
+    x->run.call_id = j->action.tool_call_id;
+    x->run.action_id = j->action.id;
+    x->run.action = j->action.action;
+    j->ran = true;
+    j->ok = j->tool->run(&x->run, &j->result, &j->error);
+    j->interrupted = !j->ok && j->error && j->error->kind == ERR_CANCELLED;
+}
+
+static void jobs_deinit(struct job *jobs, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        buf_deinit(&jobs[i].result.observation);
+        buf_deinit(&jobs[i].result.text);
+        buf_deinit(&jobs[i].result.image);
+        err_free(jobs[i].error);
+    }
+}
+
+/* The open actions as jobs, and those of them that have a tool. */
+static void jobs_make(const struct tool_set *tools, const struct view *view, const struct agent_host *host,
+                      struct arena *arena, struct job *jobs, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct job *j = &jobs[i];
+        view_open_get(view, i, &j->action);
+        j->tool = tool_set_find(tools, j->action.tool_name);
+        j->execution.run = (struct tool_run){.host = host, .arena = arena};
+        j->execution.terminal_seen = view_terminal_seen(view);
+    }
+}
+
+/* Runs the jobs up to and with the first `finish`; what comes behind it is not executed at all. */
+static void jobs_execute(const struct agent *a, struct job *jobs, size_t n, const struct agent_host *host,
+                         struct arena *arena)
+{
+    struct job **runnable = arena_alloc(arena, (n ? n : 1) * sizeof(struct job *));
+    struct job *finish = NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < n && !finish; i++) {
+        if (jobs[i].tool == &tool_finish)
+            finish = &jobs[i];
+        else if (jobs[i].tool)
+            runnable[count++] = &jobs[i];
+    }
+    jobs_run(runnable, count, agent_concurrency(a), host);
+    if (finish)
+        jobs_run(&finish, 1, 1, host);
+}
+
+static bool actions_run(const struct agent *a, const struct tool_set *tools, const struct view *view,
+                        const struct agent_host *host, draft_list *drafts, bool *finished)
+{
+    autoarena arena = arena_new();
+    size_t n = view_open(view);
+    struct job *jobs = arena_alloc(arena, (n ? n : 1) * sizeof(*jobs));
+    memset(jobs, 0, n * sizeof(*jobs));
+    jobs_make(tools, view, host, arena, jobs, n);
+    bool complete = true;
+    jobs_execute(a, jobs, n, host, arena);
+    for (size_t i = 0; i < n; i++) {
+        if (*finished)
+            error_draft(drafts, host, &jobs[i].action,
+                        STR("This call was not executed: it came after `finish` in the same answer."),
+                        "agent_action");
+        else
+            complete &= job_record(host, &jobs[i], drafts);
+        *finished |= jobs[i].result.finished;
+    }
+    jobs_deinit(jobs, n);
+    return complete;
+}
+
+bool execute_open(const struct agent *a, const struct tool_set *tools, const struct view *view,
+                  const struct agent_host *host, enum step *outcome, struct err **e)
 {
     draft_list drafts = {0};
     bool finished = false;
-    bool complete = actions_run(tools, view, host, &drafts, &finished);
+    bool complete = actions_run(a, tools, view, host, &drafts, &finished);
     struct agent_update update = {.status = finished ? STATUS_FINISHED : 0};
     bool ok = drafts.n == 0 || host->append(host->arg, drafts.at, drafts.n, &update, e);
     drafts_deinit(&drafts);

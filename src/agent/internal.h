@@ -71,6 +71,20 @@ struct execution {
     bool terminal_seen; /* an earlier call used the terminal */
 };
 
+/* An open action while it is executed. */
+struct job {
+    struct view_action action;
+    const struct tool *tool;
+    struct execution execution;
+    struct tool_result result;
+    struct err *error;
+    bool ran, ok, interrupted;
+};
+void job_run(struct job *j);
+/* parallel.c: runs the jobs, at most `limit` at once, those that use the same thing one after the other in their order.
+ * Returns when none runs any more; after an interrupt those that were not begun have not run. */
+void jobs_run(struct job *const *jobs, size_t n, size_t limit, const struct agent_host *host);
+
 /* A text masked as a whole, valid UTF-8, in the run's arena. */
 struct str tool_masked(const struct tool_run *run, struct str text);
 /* Turns a RESULT that is not WIRE_OK into an error. */
@@ -105,9 +119,10 @@ void delta_mask_flush(struct delta_mask *d);                                    
 void delta_mask_reset(struct delta_mask *d);                                     /* before another attempt */
 void delta_mask_deinit(struct delta_mask *d);
 
+size_t agent_concurrency(const struct agent *a); /* tools run at once */
 /* execute.c: runs the open actions and appends their results in one commit. */
-bool execute_open(const struct tool_set *tools, const struct view *view, const struct agent_host *host,
-                  enum step *outcome, struct err **e);
+bool execute_open(const struct agent *a, const struct tool_set *tools, const struct view *view,
+                  const struct agent_host *host, enum step *outcome, struct err **e);
 /* answer.c: appends what the model answered. `*run` says whether actions are to be executed now. */
 bool answer_append(struct agent *a, const struct tool_set *tools, const struct view *view,
                    const struct agent_host *host, const struct llm_answer *answer, struct arena *arena,

@@ -94,7 +94,7 @@ bool agent_step(struct agent *a, struct view *view, const struct agent_host *hos
     autoarena arena = arena_new();
     const struct tool_set *tools = step_tools(a, host, arena);
     if (view_open(view) > 0)
-        return execute_open(tools, view, host, outcome, e);
+        return execute_open(a, tools, view, host, outcome, e);
     if (view_image_asked(view) && !llm_vision(agent_llm(a)))
         return explain_no_vision(host, outcome, e);
 
@@ -113,5 +113,5 @@ bool agent_step(struct agent *a, struct view *view, const struct agent_host *hos
     }
     if (!answer_append(a, tools, view, host, &answer, arena, outcome, &run, e))
         return false;
-    return !run || execute_open(tools, view, host, outcome, e);
+    return !run || execute_open(a, tools, view, host, outcome, e);
 }

@@ -41,7 +41,11 @@ struct tool {
     bool read_only, destructive, idempotent, open_world; /* annotations */
     bool is_default;                                     /* always there: finish, think */
     const char *text_param;                              /* what a bare string argument would mean, or NULL */
-    /* False: an AgentErrorEvent with the error's text. ERR_CANCELLED: interrupted. */
+    /* What one call at a time may use, for calls that are run side by side: adds its name, such as "terminal" or
+     * "file:/path" ("file:*" is every file). NULL: nothing for a tool that only reads, else the tool itself. */
+    void (*resource)(const struct tool_run *run, struct buf *name);
+    /* May run on a thread of its own beside others; `run->host->mailbox` is then its own, too.
+     * False: an AgentErrorEvent with the error's text. ERR_CANCELLED: interrupted. */
     bool (*run)(const struct tool_run *run, struct tool_result *result, struct err **e);
 };
 

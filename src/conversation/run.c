@@ -212,7 +212,9 @@ static void turn_end(struct turn *t)
     agent_unref(steal(t->agent));
     state_unref(steal(t->state));
     config_unref(steal(t->config));
-    mask_unref(steal(t->mask));
+    for (size_t i = 0; i < t->masks.n; i++)
+        mask_unref(t->masks.at[i]);
+    t->masks.n = 0;
     buf_deinit(&t->cwd);
 }
 
@@ -336,9 +338,12 @@ static void run_main(void *arg)
     struct turn t = {.run = run, .c = run->conversation};
     t.state = committed_get(t.c);
     t.config = config_ref(t.state->config);
+    pthread_mutex_init(&t.mask_lock, NULL);
     turn_host_init(&t);
     turn_loop(&t);
     turn_end(&t);
+    vec_deinit(&t.masks);
+    pthread_mutex_destroy(&t.mask_lock);
     loop_call(run->conversation->service->config.loop, run_ended, run);
 }
 

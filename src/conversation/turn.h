@@ -9,11 +9,12 @@ struct turn { /* the thread's own */
     struct state *state;   /* committed, as of the last look */
     struct agent *agent;
     struct view *view;
-    struct mask *mask;     /* last one given to the agent */
-    uint32_t view_seq;     /* next event the view wants */
-    uint32_t step_seq;     /* view_seq when the present step began */
-    uint64_t stats_serial; /* likewise: deltas of this step belong to it */
-    struct buf cwd;        /* of the last terminal result on the path */
+    pthread_mutex_t mask_lock;
+    VEC(struct mask *) masks; /* those given to the agent in this run, latest last; under mask_lock */
+    uint32_t view_seq;        /* next event the view wants */
+    uint32_t step_seq;        /* view_seq when the present step began */
+    uint64_t stats_serial;    /* likewise: deltas of this step belong to it */
+    struct buf cwd;           /* of the last terminal result on the path */
     struct agent_host host;
     int64_t iterations;
     char id[UUID_DASHED_LEN + 1];

@@ -42,14 +42,16 @@ static void host_delta(void *arg, struct str content, struct str reasoning)
     loop_call(t->c->service->config.loop, delta_arrived, d);
 }
 
+/* Any thread that runs a tool. */
 static const struct mask *host_mask(void *arg)
 {
     struct turn *t = arg;
     struct state *now = committed_get(t->c);
-    struct mask *mask = mask_ref(now->config->mask);
+    struct mask *mask = now->config->mask;
+    WITH_LOCK(&t->mask_lock)
+    if (t->masks.n == 0 || t->masks.at[t->masks.n - 1] != mask)
+        vec_push(&t->masks, mask_ref(mask));
     state_unref(now);
-    mask_unref(t->mask);
-    t->mask = mask;
     return mask;
 }
 

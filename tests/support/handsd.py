@@ -102,12 +102,13 @@ class Handsd:
 
     # What most tests do.
 
-    def create(self, workspace, model="scripted/finish", **more):
+    def create(self, workspace, model="scripted/finish", agent_more=None, **more):
         body = {
             "agent": {
                 "kind": "Agent",
                 "llm": {"model": model, "api_key": "test-key-123456", "usage_id": "default"},
                 "tools": [{"name": "terminal"}, {"name": "file_editor"}],
+                **(agent_more or {}),
             },
             "workspace": {"kind": "LocalWorkspace", "working_dir": str(workspace)},
         }

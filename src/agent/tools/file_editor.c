@@ -1,5 +1,6 @@
 /* The file_editor tool: one OP_EDIT call; the hand does the work and words its result. */
 #include "agent/internal.h"
+#include "base/path.h"
 #include "base/base64.h"
 #include "base/utf8.h"
 
@@ -185,6 +186,12 @@ static bool edit_run(const struct tool_run *run, struct tool_result *result, str
     return true;
 }
 
+static void file_editor_resource(const struct tool_run *run, struct buf *name)
+{
+    buf_add(name, STR("file:"));
+    path_normalize(name, json_get_str(run->action, "path"));
+}
+
 const struct tool tool_file_editor = {
     .name = "file_editor",
     .kind = "FileEditorTool",
@@ -202,5 +209,6 @@ const struct tool tool_file_editor = {
         "Look at a file before you edit it, and leave it in a working state after each change.",
     .parameters = &schema,
     .destructive = true,
+    .resource = file_editor_resource,
     .run = edit_run,
 };

@@ -257,6 +257,12 @@ static bool terminal_run(const struct tool_run *run, struct tool_result *result,
     return true;
 }
 
+static void terminal_resource(const struct tool_run *run, struct buf *name)
+{
+    (void)run;
+    buf_add(name, STR("terminal")); /* one shell */
+}
+
 const struct tool tool_terminal = {
     .name = "terminal",
     .kind = "TerminalTool",
@@ -279,5 +285,6 @@ const struct tool tool_terminal = {
     .destructive = true,
     .open_world = true,
     .text_param = "command",
+    .resource = terminal_resource,
     .run = terminal_run,
 };
