@@ -226,7 +226,7 @@ struct keeper *keeper_start(struct hand *h, const struct keeper_spec *spec,
         err_set(e, ERR_BUSY, "the hand is ending");
         return NULL;
     }
-    if (!environment_program(env, spec->argv[0], &program) && !strchr(spec->argv[0], '/')) {
+    if (!spec->run && !environment_program(env, spec->argv[0], &program) && !strchr(spec->argv[0], '/')) {
         err_set(e, ERR_NOT_FOUND, "cannot execute %s: it is not in PATH", spec->argv[0]);
         return NULL;
     }

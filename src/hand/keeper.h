@@ -14,6 +14,10 @@ struct keeper_spec {
     int fds[3];       /* become 0, 1, 2 of the process; borrowed */
     /* A PTY slave to make the controlling terminal of a new session; NULL: setsid without one. */
     const char *tty;
+    /* Instead of a program: a function of ours that the first process runs, with nothing of the hand's open but 0, 1 and
+     * 2; what it returns is the exit code. `argv[0]` names it. */
+    int (*run)(void *arg);
+    void *run_arg;
 };
 
 /* Starts it. `on_exit` comes once, on the loop, when the *first* process has ended (exit code, or -signal); its tree may

@@ -93,6 +93,15 @@ static bool descriptors_set(const struct keeper_spec *spec, enum keeper_stage *s
     return true;
 }
 
+/* Closing `report` says that it has begun. */
+static _Noreturn void run_function(const struct keeper_spec *spec, int report)
+{
+    close(report);
+    close_others(NULL, 0);
+    prctl(PR_SET_NAME, "hand-job");
+    _exit(spec->run(spec->run_arg));
+}
+
 static _Noreturn void first_process(const struct keeper_spec *spec, const char *program, char *const *env,
                                     int report)
 {
@@ -109,6 +118,8 @@ static _Noreturn void first_process(const struct keeper_spec *spec, const char *
             }
             signals_reset();
             stage = STAGE_EXEC;
+            if (spec->run)
+                run_function(spec, report);
             execve(program, spec->argv, env);
         }
     }

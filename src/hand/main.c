@@ -23,6 +23,9 @@ static const struct operation operations[] = {
     {OP_FILE_STAT, file_stat_start},
     {OP_DIR_MAKE, dir_make_start},
     {OP_DIR_LIST, dir_list_start},
+    {OP_GIT_CHANGES, git_changes_start},
+    {OP_GIT_DIFF, git_diff_start},
+    {OP_GIT_LOG, git_log_start},
     {OP_PREPARE, prepare_start},
 };
 

@@ -24,3 +24,8 @@ void file_write_start(struct call *c); /* OP_FILE_WRITE */
 void file_stat_start(struct call *c);  /* OP_FILE_STAT */
 void dir_make_start(struct call *c);   /* OP_DIR_MAKE */
 void dir_list_start(struct call *c);   /* OP_DIR_LIST */
+
+/* git_run.c */
+void git_changes_start(struct call *c); /* OP_GIT_CHANGES */
+void git_diff_start(struct call *c);    /* OP_GIT_DIFF */
+void git_log_start(struct call *c);     /* OP_GIT_LOG */

@@ -72,9 +72,11 @@ enum wire_stream { WIRE_STDIN = 0, WIRE_STDOUT = 1, WIRE_STDERR = 2 };
  *   GREP        F_PATH, F_PATTERN, F_INCLUDE, F_LIMIT. RESULT as of GLOB; a bad pattern is WIRE_INVALID.
  *   PATCH       F_TEXT, the patch; F_ROOT. All or nothing. RESULT: F_MESSAGE, F_SIZE the fuzz, F_ITEM…, each fields:
  *               F_PATH, F_KIND 'a', 'd' or 'u', F_NAME where it moved, F_OLD, F_NEW.
- *   GIT_CHANGES F_PATH, F_REF. RESULT: F_ITEM…, each fields: F_PATH, F_KIND 'A', 'D', 'M' or 'U'; F_IS_ERROR 1 with
- *               F_MESSAGE when git refused. Not in a repository: WIRE_NOT_FOUND.
- *   GIT_DIFF    F_PATH, F_REF. RESULT: F_OLD, F_NEW, each left out where there is none; errors as of GIT_CHANGES.
+ *   GIT_CHANGES F_PATH, a directory, and F_REF to compare with, or F_COMMIT. RESULT: F_ITEM… by path, each fields: F_PATH,
+ *               relative to it, F_KIND 'A', 'D' or 'U'. Not in a repository: WIRE_NOT_FOUND; git refused: WIRE_INVALID.
+ *   GIT_DIFF    F_PATH, a file, and F_REF or F_COMMIT. RESULT: F_OLD, F_NEW; errors as of GIT_CHANGES.
+ *   GIT_LOG     F_PATH, F_LIMIT. RESULT: F_ITEM…, newest first, each fields: F_COMMIT, F_SHORT, F_USER the author, F_TIME,
+ *               F_TEXT the subject; F_TRUNCATED. Errors as of GIT_CHANGES. F_TIMEOUT_MS, of all three: of one command.
  *   ARCHIVE     F_PATH, F_KIND 'z' or 't', F_ITEM… names left out, F_LIMIT entries. DATA: the archive.
  *   PREPARE     F_CWD, F_GIT_INIT. RESULT: F_CWD (links resolved), F_USER, F_HOST, F_PYTHON, F_PID of the hand. */
 enum wire_op {
@@ -95,6 +97,7 @@ enum wire_op {
     OP_ARCHIVE,
     OP_PREPARE, /* makes the working directory, `git init` unless inside a repository; answers facts about it */
     OP_PATCH,   /* a patch in the format that models were trained on */
+    OP_GIT_LOG,
 };
 
 /* Tags of fields. One list for all operations; numbers are never reused. */
@@ -150,6 +153,9 @@ enum wire_field {
     F_GIT_INIT,    /* int 0/1 */
     F_CALL_MAX_MS, /* int; a terminal call ends after this as by F_TIMEOUT_MS, also with F_SOFT_TIMEOUT_MS */
     F_PRIVATE, /* int 0/1, of DIR_MAKE: refused unless it is the caller's own directory that no other may write */
+    F_COMMIT, /* a commit's name, hexadecimal */
+    F_SHORT,  /* the same, as short as it is unique */
+    F_TIME,   /* ISO 8601 */
 };
 
 /* F_STATUS of every RESULT. */

@@ -70,6 +70,16 @@ const struct openapi_component agent_server_components[] = {
      "},\"required\":[\"id\",\"timestamp\",\"source\",\"kind\"],\"additionalProperties\":true}"},
     {"EventPage", "{\"type\":\"object\",\"properties\":{\"items\":{\"type\":\"array\",\"items\":" REF(
                       "Event") "},\"next_page_id\":" TEXT_OR_NULL "},\"required\":[\"items\"]}"},
+    {"GitChangeStatus", "{\"type\":\"string\",\"enum\":[\"MOVED\",\"ADDED\",\"DELETED\",\"UPDATED\"]}"},
+    {"GitChange", "{\"type\":\"object\",\"properties\":{\"status\":" REF("GitChangeStatus") ",\"path\":" TEXT
+                  "},\"required\":[\"status\",\"path\"]}"},
+    {"GitDiff", "{\"type\":\"object\",\"properties\":{\"modified\":" TEXT_OR_NULL ",\"original\":" TEXT_OR_NULL
+                "},\"required\":[\"modified\",\"original\"]}"},
+    {"GitCommit", "{\"type\":\"object\",\"properties\":{\"sha\":" TEXT ",\"short_sha\":" TEXT ",\"subject\":" TEXT
+                  ",\"author\":" TEXT ",\"timestamp\":" TIME_TEXT
+                  "},\"required\":[\"sha\",\"short_sha\",\"subject\",\"author\",\"timestamp\"]}"},
+    {"GitCommitsPage", "{\"type\":\"object\",\"properties\":{\"commits\":{\"type\":\"array\",\"items\":" REF(
+                           "GitCommit") "},\"has_more\":" BOOLEAN "},\"required\":[\"commits\",\"has_more\"]}"},
     {"ServerInfo",
      "{\"type\":\"object\",\"properties\":{\"uptime\":" NUMBER ",\"idle_time\":" NUMBER ",\"title\":" TEXT
      ",\"version\":" TEXT ",\"sdk_version\":" TEXT ",\"tools_version\":" TEXT ",\"workspace_version\":" TEXT

@@ -1,0 +1,264 @@
+#include "hand/job.h"
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "hand/env.h"
+#include "hand/keeper.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+#define JOB_READ (64 * 1024)
+#define ANSWER_HEAD 8                               /* the status, before the fields */
+#define ANSWER_MAX (WIRE_MESSAGE_MAX + ANSWER_HEAD) /* call_done knows what is too large for a RESULT */
+#define HIGH_FD 100 /* where the answer's pipe moves, so that no program inherits it */
+
+struct job {
+    struct call *call;
+    struct keeper *keeper; /* NULL: its end was asked for */
+    job_fn *run;
+    int fd; /* the answer's; -1: at its end */
+    uint64_t watch, timer;
+    struct buf answer;
+    enum wire_status status; /* in which the call ends; WIRE_OK: as the answer says */
+};
+
+static size_t jobs; /* alive; one thread */
+
+/* --- in the fork ---------------------------------------------------------------------------- */
+
+static int job_run(void *arg)
+{
+    struct job *j = arg;
+    autobuf fields = {0}, head = {0};
+    int fd = fcntl(1, F_DUPFD_CLOEXEC, HIGH_FD);
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (fd < 0 || (null >= 0 && dup2(null, 1) < 0))
+        return 1;
+    uint64_t status = j->run(j->call, &fields);
+    buf_add_bytes(&head, &status, ANSWER_HEAD);
+    return fd_write_all(fd, buf_str(&head), NULL) && fd_write_all(fd, buf_str(&fields), NULL) ? 0 : 1;
+}
+
+enum wire_status job_fail(struct buf *fields, enum wire_status status, const char *fmt, ...)
+{
+    autobuf text = {0};
+    va_list args;
+    va_start(args, fmt);
+    buf_vaddf(&text, fmt, args);
+    va_end(args);
+    wire_add_str(fields, F_MESSAGE, buf_str(&text));
+    return status;
+}
+
+/* --- the hand's side ------------------------------------------------------------------------ */
+
+static void job_close(struct job *j)
+{
+    if (j->fd < 0)
+        return;
+    hand_unwatch(j->call->hand, j->watch);
+    close(j->fd);
+    j->fd = -1;
+}
+
+static void job_free(struct call *c)
+{
+    struct job *j = c->state;
+    job_close(j);
+    hand_timer_cancel(c->hand, j->timer);
+    buf_deinit(&j->answer);
+    jobs--;
+    free(j);
+}
+
+static void job_answer(struct job *j)
+{
+    struct call *c = j->call;
+    autobuf fields = {0};
+    uint64_t status = WIRE_IO;
+    if (j->status == WIRE_CANCELLED)
+        return call_done(c, WIRE_CANCELLED, NULL);
+    if (j->status != WIRE_OK)
+        return call_fail(c, j->status, "%s",
+                         j->status == WIRE_TIMEOUT ? "it took too long" : "its answer is too large");
+    if (j->answer.n >= ANSWER_HEAD) {
+        memcpy(&status, j->answer.p, ANSWER_HEAD);
+        buf_add(&fields, str_sub(buf_str(&j->answer), ANSWER_HEAD, j->answer.n));
+    }
+    if (j->answer.n < ANSWER_HEAD || !wire_fields_valid(buf_str(&fields)))
+        return call_fail(c, WIRE_IO, "the process that did it was killed");
+    call_done(c, (enum wire_status)status, &fields);
+}
+
+/* The tree is empty: nothing that the job started works on behind the answer's back. */
+static void on_ended(void *arg)
+{
+    job_answer(arg);
+}
+
+static void job_end(struct job *j, enum wire_status status)
+{
+    if (!j->keeper)
+        return;
+    j->status = status;
+    job_close(j);
+    keeper_end(steal(j->keeper), 0, on_ended, j);
+}
+
+/* False when there is nothing to be read now. */
+static bool job_read(struct job *j)
+{
+    ssize_t n = j->fd >= 0 ? read(j->fd, buf_reserve(&j->answer, JOB_READ), JOB_READ) : -1;
+    if (j->fd < 0 || (n < 0 && errno == EAGAIN))
+        return false;
+    if (n < 0 && errno == EINTR)
+        return true;
+    if (n <= 0) {
+        job_close(j);
+        return false;
+    }
+    j->answer.n += (size_t)n;
+    if (j->answer.n <= ANSWER_MAX)
+        return true;
+    job_end(j, WIRE_TOO_LARGE);
+    return false;
+}
+
+static void on_readable(void *arg, short revents)
+{
+    (void)revents;
+    job_read(arg);
+}
+
+static void on_exit_code(void *arg, int exit_code)
+{
+    struct job *j = arg;
+    (void)exit_code; /* an answer that is not whole says it */
+    while (job_read(j))
+        ;
+    job_end(j, WIRE_OK);
+}
+
+static void on_timeout(void *arg)
+{
+    struct job *j = arg;
+    j->timer = 0;
+    job_end(j, WIRE_TIMEOUT);
+}
+
+static void on_cancel(struct call *c)
+{
+    job_end(c->state, WIRE_CANCELLED);
+}
+
+void job_start(struct call *c, job_fn *run, uint64_t ms)
+{
+    static char name[] = "hand-job";
+    char *argv[] = {name, NULL};
+    autoerr e = NULL;
+    int pair[2];
+    if (jobs >= JOBS_MAX)
+        return call_fail(c, WIRE_BUSY, "%d of these calls are at work already", JOBS_MAX);
+    if (pipe2(pair, O_CLOEXEC) < 0)
+        return call_fail(c, WIRE_BUSY, "no pipe: %s", strerror(errno));
+    struct job *j = xcalloc(1, sizeof(*j));
+    *j = (struct job){.call = c, .run = run, .fd = pair[0]};
+    jobs++;
+    c->state = j;
+    c->on_free = job_free;
+    struct keeper_spec spec = {.argv = argv, .fds = {-1, pair[1], -1}, .run = job_run, .run_arg = j};
+    j->keeper = keeper_start(c->hand, &spec, on_exit_code, j, &e);
+    close(pair[1]);
+    if (!j->keeper)
+        return call_fail(c, WIRE_BUSY, "%s", err_text(e));
+    fcntl(j->fd, F_SETFL, O_NONBLOCK);
+    j->watch = hand_watch(c->hand, j->fd, POLLIN, on_readable, j);
+    j->timer = hand_timer(c->hand, ms, on_timeout, j);
+    c->on_cancel = on_cancel;
+}
+
+/* --- programs in the fork ------------------------------------------------------------------- */
+
+static pid_t program_fork(const struct job_program *p, const char *path, int out, int err)
+{
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid;
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if ((null < 0 || dup2(null, 0) == 0) && dup2(out, 1) == 1 && dup2(err, 2) == 2 &&
+        (!p->cwd || chdir(p->cwd) == 0))
+        execve(path, p->argv, p->env);
+    dprintf(2, "cannot execute %s: %s", path, strerror(errno));
+    _exit(127);
+}
+
+/* One read. False at the end, or when there is more than `max` (and `*too_much` is set, if given). */
+static bool program_read(int fd, struct buf *out, size_t max, bool *too_much)
+{
+    char data[JOB_READ];
+    ssize_t n = read(fd, data, sizeof(data));
+    if (n < 0 && errno == EINTR)
+        return true;
+    if (n <= 0)
+        return false;
+    size_t room = max - out->n;
+    buf_add(out, str_make(data, (size_t)n < room ? (size_t)n : room));
+    if ((size_t)n <= room || !too_much)
+        return true; /* of standard error the rest is dropped */
+    *too_much = true;
+    return false;
+}
+
+/* Until both are at their end, or the time is over. What it left in the background and still writes is not waited for:
+ * the program's own end closes nothing there, so its deadline counts. */
+static void program_listen(struct job_program *p, int out, int err, uint64_t deadline)
+{
+    struct pollfd polled[2] = {{out, POLLIN, 0}, {err, POLLIN, 0}};
+    while (polled[0].fd >= 0 || polled[1].fd >= 0) {
+        uint64_t now = hand_now_ms();
+        if (now >= deadline) {
+            p->timed_out = true;
+            return;
+        }
+        if (poll(polled, 2, (int)(deadline - now)) <= 0)
+            continue;
+        if (polled[0].revents && !program_read(out, &p->out, p->out_max, &p->too_much))
+            polled[0].fd = -1;
+        if (polled[1].revents && !program_read(err, &p->err, JOB_STDERR_MAX, NULL))
+            polled[1].fd = -1;
+        if (p->too_much)
+            return;
+    }
+}
+
+bool job_program_run(struct job_program *p, struct err **e)
+{
+    autobuf path = {0};
+    int out[2], err[2], status = 0;
+    uint64_t deadline = hand_now_ms() + p->ms;
+    if (!environment_program(p->env, p->argv[0], &path))
+        return err_set(e, ERR_NOT_FOUND, "there is no %s here", p->argv[0]);
+    if (pipe2(out, O_CLOEXEC) < 0)
+        return err_errno(e, ERR_BUSY, "no pipe");
+    autofd int out_fd = out[0];
+    bool both = pipe2(err, O_CLOEXEC) == 0;
+    autofd int err_fd = both ? err[0] : -1;
+    pid_t pid = both ? program_fork(p, path.p, out[1], err[1]) : -1;
+    int why = errno;
+    close(out[1]);
+    if (both)
+        close(err[1]);
+    errno = why;
+    if (pid < 0)
+        return err_errno(e, ERR_BUSY, "cannot start %s", p->argv[0]);
+    program_listen(p, out_fd, err_fd, deadline);
+    if (p->timed_out || p->too_much)
+        kill(pid, SIGKILL);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    p->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+    return true;
+}

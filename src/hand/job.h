@@ -1,0 +1,34 @@
+/* job: work of the hand that may block (a walk through a large tree, one git command after the other). It runs as plain,
+ * straight-line code in a fork of the hand under a keeper, so that a call's cancel or a deadline ends it together with
+ * everything that it started, and the hand's loop goes on. The fork has a copy of the call and of its fields; what it
+ * changes in memory is lost with it. */
+#pragma once
+#include "hand/call.h"
+
+#define JOBS_MAX 64 /* at once; more are WIRE_BUSY */
+
+/* Runs in the fork: adds the RESULT's fields and returns its status. */
+typedef enum wire_status job_fn(const struct call *c, struct buf *fields);
+
+/* Ends the call: with what the job answers, with WIRE_TIMEOUT after `ms`, or with WIRE_IO when the job dies. */
+void job_start(struct call *c, job_fn *run, uint64_t ms);
+
+/* For jobs: adds F_MESSAGE and returns `status`. */
+enum wire_status job_fail(struct buf *fields, enum wire_status status, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* For jobs: a program that is run and waited for. */
+struct job_program {
+    char *const *argv; /* argv[0] is looked for in PATH of `env` */
+    char *const *env;
+    const char *cwd;
+    uint64_t ms;    /* it is killed after this */
+    size_t out_max; /* bytes of standard output; one that writes more is killed */
+    /* result */
+    struct buf out, err; /* of standard error at most JOB_STDERR_MAX bytes, its beginning */
+    int exit_code;       /* negative: killed by that signal */
+    bool timed_out, too_much;
+};
+#define JOB_STDERR_MAX 4096
+/* False: it could not be started. `out` and `err` are the caller's to free. */
+bool job_program_run(struct job_program *p, struct err **e);
