@@ -4,6 +4,7 @@
  * append, so that it keeps nothing that the log does not have. */
 #pragma once
 #include "agent/event.h"
+#include "agent/hook.h"
 #include "agent/mask.h"
 #include "agent/tool.h"
 #include "agent/view.h"
@@ -62,6 +63,9 @@ struct agent_host {
     /* Tools beyond the agent's own that are ready at the step's start (MCP, skills); borrowed for the step. */
     const struct tool *const *extra_tools;
     size_t extra_tool_count;
+    /* Hooks of the conversation, or NULL; and what happens to be blocked by one: the next append records it. */
+    const struct hook_config *hooks;
+    void (*blocked)(void *arg, enum hook_event event, const struct uuid *id, struct str reason);
     /* Current working directory and freshness of the terminal as the log knows it: for a shell that starts anew. */
     struct str (*last_cwd)(void *arg);
 };

@@ -3,14 +3,7 @@
 #include "agent/internal.h"
 #include "base/vec.h"
 
-typedef VEC(struct event_draft) draft_list;
-
-static void drafts_deinit(draft_list *d)
-{
-    for (size_t i = 0; i < d->n; i++)
-        event_draft_deinit(&d->at[i]);
-    vec_deinit(d);
-}
+typedef struct event_drafts draft_list;
 
 static struct event_draft *draft_new(draft_list *drafts, enum event_kind kind, enum event_source source)
 {
@@ -80,22 +73,23 @@ static void observation_draft(draft_list *drafts, const struct agent_host *host,
     event_draft_reduce(d);
 }
 
-/* What a job leaves in the log. False: nothing, since it was interrupted or not begun. */
-static bool job_record(const struct agent_host *host, const struct job *j, draft_list *drafts)
+/* What a job leaves in the log. False: no result, or not all of what follows it, since it was interrupted or not begun. */
+static bool job_record(const struct agent_host *host, struct job *j, draft_list *drafts)
 {
+    for (size_t i = 0; i < j->drafts.n; i++)
+        vec_push(drafts, j->drafts.at[i]);
+    j->drafts.n = 0;
     if (!j->tool) {
         autobuf text = {0};
         buf_addf(&text, "Tool '%.*s' not found: this agent no longer has it.", STR_ARG(j->action.tool_name));
         error_draft(drafts, host, &j->action, buf_str(&text), "agent_action");
-    } else if (j->ok) {
-        observation_draft(drafts, host, &j->action, j->tool, &j->result);
-    } else if (j->ran && !j->interrupted) {
+    } else if (j->blocked.n > 0) {
+        host->blocked(host->arg, HOOK_PRE_TOOL_USE, &j->action.id, buf_str(&j->blocked));
+    } else if (j->ran && !j->ok && !j->interrupted) {
         error_draft(drafts, host, &j->action, str_from(err_text(j->error)),
                     classification_of(j->error ? j->error->kind : ERR_INTERNAL));
-    } else {
-        return false;
     }
-    return true;
+    return !j->tool || (j->ran && !j->interrupted);
 }
 
 void job_run(struct job *j)
@@ -106,9 +100,17 @@ void job_run(struct job *j)
     x->run.call_id = j->action.tool_call_id;
     x->run.action_id = j->action.id;
     x->run.action = j->action.action;
-    j->ran = true;
+    j->interrupted = !hooks_before_tool(x->run.host, &j->action, &j->drafts, &j->blocked, NULL);
+    j->ran = !j->interrupted;
+    if (j->interrupted || j->blocked.n > 0)
+        return;
     j->ok = j->tool->run(&x->run, &j->result, &j->error);
-    j->interrupted = !j->ok && j->error && j->error->kind == ERR_CANCELLED;
+    if (j->ok) {
+        observation_draft(&j->drafts, x->run.host, &j->action, j->tool, &j->result);
+        j->interrupted = !hooks_after_tool(x->run.host, &j->action, &j->drafts, NULL);
+    } else {
+        j->interrupted = j->error && j->error->kind == ERR_CANCELLED;
+    }
 }
 
 static void jobs_deinit(struct job *jobs, size_t n)
@@ -117,6 +119,8 @@ static void jobs_deinit(struct job *jobs, size_t n)
         buf_deinit(&jobs[i].result.observation);
         buf_deinit(&jobs[i].result.text);
         buf_deinit(&jobs[i].result.image);
+        buf_deinit(&jobs[i].blocked);
+        event_drafts_deinit(&jobs[i].drafts);
         err_free(jobs[i].error);
     }
 }
@@ -183,7 +187,7 @@ bool execute_open(const struct agent *a, const struct tool_set *tools, const str
     bool complete = actions_run(a, tools, view, host, &drafts, &finished);
     struct agent_update update = {.status = finished ? STATUS_FINISHED : 0};
     bool ok = drafts.n == 0 || host->append(host->arg, drafts.at, drafts.n, &update, e);
-    drafts_deinit(&drafts);
+    event_drafts_deinit(&drafts);
     if (ok && !complete)
         return err_set(e, ERR_CANCELLED, "interrupted");
     if (ok && finished)

@@ -1,6 +1,7 @@
 /* internal: what the files of this folder share and nobody else needs. */
 #pragma once
 #include "agent/agent.h"
+#include "agent/hook_run.h"
 #include "agent/tool.h"
 #include "base/cleanup.h"
 
@@ -36,6 +37,8 @@ void observation_text(const struct json_value *observation, struct buf *out);
 
 /* Adds at most `max` characters of `text` (valid UTF-8): its head, `notice`, its tail. False if it fit as it was. */
 bool text_cut_middle(struct str text, size_t max, struct str notice, struct buf *out);
+/* Writes `v` with each string of more than `limit` bytes cut in its middle. */
+void json_reduce(struct json_writer *w, const struct json_value *v, size_t limit);
 /* How many bytes of `text` such a cut keeps in front of a notice of `notice_chars` characters. */
 struct str text_cut_head(struct str text, size_t max, size_t notice_chars);
 
@@ -78,6 +81,8 @@ struct job {
     struct execution execution;
     struct tool_result result;
     struct err *error;
+    struct event_drafts drafts; /* the result if it is `ok`, and what hooks did around it */
+    struct buf blocked;         /* why a hook blocked it; empty: none did */
     bool ran, ok, interrupted;
 };
 void job_run(struct job *j);

@@ -49,21 +49,21 @@ static void string_reduce(struct json_writer *w, struct str s, size_t limit)
     jw_str(w, buf_str(&cut));
 }
 
-static void value_reduce(struct json_writer *w, const struct json_value *v, size_t limit)
+void json_reduce(struct json_writer *w, const struct json_value *v, size_t limit)
 {
     switch (json_type(v)) {
     case JSON_STRING: string_reduce(w, json_str(v), limit); break;
     case JSON_ARRAY:
         jw_array(w);
         for (struct json_iter it = json_iter(v); json_next(&it);)
-            value_reduce(w, it.value, limit);
+            json_reduce(w, it.value, limit);
         jw_array_end(w);
         break;
     case JSON_OBJECT:
         jw_object(w);
         for (struct json_iter it = json_iter(v); json_next(&it);) {
             jw_key_str(w, it.key);
-            value_reduce(w, it.value, limit);
+            json_reduce(w, it.value, limit);
         }
         jw_object_end(w);
         break;
@@ -93,7 +93,7 @@ void event_draft_reduce(struct event_draft *d)
         w.depth = 1;
         for (struct json_iter it = json_iter(json_root(doc)); json_next(&it);) {
             jw_key_str(&w, it.key);
-            value_reduce(&w, it.value, limit);
+            json_reduce(&w, it.value, limit);
         }
         if (d->reduced.n + ENVELOPE_MAX <= EVENT_SOCKET_MAX)
             return;

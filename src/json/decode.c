@@ -451,12 +451,11 @@ static bool decode_members(struct decoder *d, const struct json_schema *schema, 
     return ok;
 }
 
-bool json_decode(const struct json_schema *schema, const struct json_value *v, const char *where,
-                 struct arena *arena, void *out, struct json_problems *problems)
+bool json_decode_at(const struct json_schema *schema, const struct json_value *v,
+                    const struct json_path *path, struct arena *arena, void *out,
+                    struct json_problems *problems)
 {
     struct decoder d = {.arena = arena, .problems = problems};
-    struct json_path root = {.name = str_from(where)};
-    const struct json_path *path = where ? &root : NULL;
     struct json_input input = {.value = v};
     if (problems && !problems->arena)
         problems->arena = arena;
@@ -469,6 +468,13 @@ bool json_decode(const struct json_schema *schema, const struct json_value *v, c
         json_problem_at(problems, path, "model_attributes_type", STR("Input should be an object"), &input,
                         STR_NONE);
     return false;
+}
+
+bool json_decode(const struct json_schema *schema, const struct json_value *v, const char *where,
+                 struct arena *arena, void *out, struct json_problems *problems)
+{
+    struct json_path root = {.name = str_from(where)};
+    return json_decode_at(schema, v, where ? &root : NULL, arena, out, problems);
 }
 
 /* ---- parameters ---- */

@@ -19,3 +19,8 @@ struct json_input {
 /* `context` is a JSON object or STR_NONE. `problems` may be NULL: then nobody asks why. */
 void json_problem_at(struct json_problems *problems, const struct json_path *path, const char *type,
                      struct str message, const struct json_input *input, struct str context);
+
+/* json_decode for a part of an input: what is wrong is told below `path` (NULL: the top). */
+bool json_decode_at(const struct json_schema *schema, const struct json_value *v,
+                    const struct json_path *path, struct arena *arena, void *out,
+                    struct json_problems *problems);
