@@ -71,6 +71,11 @@ enum http_method request_method(const struct request *r)
     return r->method;
 }
 
+bool request_head_only(const struct request *r)
+{
+    return r->head_only;
+}
+
 struct str request_path(const struct request *r)
 {
     return r->path;

@@ -36,6 +36,7 @@ extern const struct route_table start_routes;        /* start.c */
 extern const struct route_table conversation_routes; /* conversations.c */
 extern const struct route_table control_routes;      /* control.c */
 extern const struct route_table event_routes;        /* events.c */
+extern const struct route_table file_routes;         /* files.c */
 extern const struct route_table git_routes;          /* git.c */
 extern const struct route_table tool_routes;         /* tools.c */
 extern const struct route_table socket_routes;       /* sockets.c */
