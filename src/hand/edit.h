@@ -14,6 +14,7 @@ enum encoding { ENC_UTF8, ENC_UTF8_BOM, ENC_UTF16_LE, ENC_UTF16_BE, ENC_CP1252 }
 
 /* To UTF-8, with CRLF as LF. False if the bytes are no text. CP1252 covers Latin-1. */
 bool text_decode(struct str bytes, struct buf *out, enum encoding *encoding);
+bool text_decode_exact(struct str bytes, struct buf *out, enum encoding *encoding); /* CRLF stays */
 /* Back. What the encoding cannot express makes all of it UTF-8. */
 void text_encode(struct str text, enum encoding encoding, struct buf *out);
 size_t text_lines(struct str text); /* a newline at the end begins no further line */

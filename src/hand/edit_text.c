@@ -65,7 +65,7 @@ static bool guess_utf16(struct str bytes, bool *big)
     return zeros[*big ? 0 : 1] > bytes.n / 2 * 7 / 10 && zeros[*big ? 1 : 0] == 0;
 }
 
-static bool decode(struct str bytes, struct buf *out, enum encoding *encoding)
+bool text_decode_exact(struct str bytes, struct buf *out, enum encoding *encoding)
 {
     bool big;
     if (str_starts(bytes, STR("\xef\xbb\xbf")) && utf8_valid(bytes) && str_find_char(bytes, '\0') < 0) {
@@ -104,7 +104,7 @@ static void newlines_unify(struct buf *text)
 
 bool text_decode(struct str bytes, struct buf *out, enum encoding *encoding)
 {
-    if (!decode(bytes, out, encoding))
+    if (!text_decode_exact(bytes, out, encoding))
         return false;
     if (str_find_char(bytes, '\r') >= 0)
         newlines_unify(out);

@@ -22,12 +22,26 @@ struct job {
     int fd; /* the answer's; -1: at its end */
     uint64_t watch, timer;
     struct buf answer;
+    unsigned grace_ms;       /* 0: it may be ended at any time */
     enum wire_status status; /* in which the call ends; WIRE_OK: as the answer says */
 };
 
 static size_t jobs; /* alive; one thread */
 
 /* --- in the fork ---------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t asked_to_stop;
+
+static void on_term(int number)
+{
+    (void)number;
+    asked_to_stop = 1;
+}
+
+bool job_asked_to_stop(void)
+{
+    return asked_to_stop != 0;
+}
 
 static int job_run(void *arg)
 {
@@ -37,6 +51,8 @@ static int job_run(void *arg)
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (fd < 0 || (null >= 0 && dup2(null, 1) < 0))
         return 1;
+    if (j->grace_ms)
+        sigaction(SIGTERM, &(struct sigaction){.sa_handler = on_term, .sa_flags = SA_RESTART}, NULL);
     uint64_t status = j->run(j->call, &fields);
     buf_add_bytes(&head, &status, ANSWER_HEAD);
     return fd_write_all(fd, buf_str(&head), NULL) && fd_write_all(fd, buf_str(&fields), NULL) ? 0 : 1;
@@ -93,10 +109,20 @@ static void job_answer(struct job *j)
     call_done(c, (enum wire_status)status, &fields);
 }
 
+static bool job_read(struct job *j);
+
 /* The tree is empty: nothing that the job started works on behind the answer's back. */
 static void on_ended(void *arg)
 {
-    job_answer(arg);
+    struct job *j = arg;
+    uint64_t status = WIRE_CANCELLED;
+    while (j->grace_ms && job_read(j))
+        ;
+    if (j->answer.n >= ANSWER_HEAD)
+        memcpy(&status, j->answer.p, ANSWER_HEAD);
+    if (j->grace_ms && j->status != WIRE_TOO_LARGE && status != WIRE_CANCELLED)
+        j->status = WIRE_OK; /* it was through before it was asked to stop */
+    job_answer(j);
 }
 
 static void job_end(struct job *j, enum wire_status status)
@@ -104,8 +130,9 @@ static void job_end(struct job *j, enum wire_status status)
     if (!j->keeper)
         return;
     j->status = status;
-    job_close(j);
-    keeper_end(steal(j->keeper), 0, on_ended, j);
+    if (!j->grace_ms)
+        job_close(j);
+    keeper_end(steal(j->keeper), status == WIRE_OK ? 0 : j->grace_ms, on_ended, j);
 }
 
 /* False when there is nothing to be read now. */
@@ -156,6 +183,11 @@ static void on_cancel(struct call *c)
 
 void job_start(struct call *c, job_fn *run, uint64_t ms)
 {
+    job_start_asking(c, run, ms, 0);
+}
+
+void job_start_asking(struct call *c, job_fn *run, uint64_t ms, unsigned grace_ms)
+{
     static char name[] = "hand-job";
     char *argv[] = {name, NULL};
     autoerr e = NULL;
@@ -165,7 +197,7 @@ void job_start(struct call *c, job_fn *run, uint64_t ms)
     if (pipe2(pair, O_CLOEXEC) < 0)
         return call_fail(c, WIRE_BUSY, "no pipe: %s", strerror(errno));
     struct job *j = xcalloc(1, sizeof(*j));
-    *j = (struct job){.call = c, .run = run, .fd = pair[0]};
+    *j = (struct job){.call = c, .run = run, .fd = pair[0], .grace_ms = grace_ms};
     jobs++;
     c->state = j;
     c->on_free = job_free;

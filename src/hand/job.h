@@ -13,6 +13,12 @@ typedef enum wire_status job_fn(const struct call *c, struct buf *fields);
 /* Ends the call: with what the job answers, with WIRE_TIMEOUT after `ms`, or with WIRE_IO when the job dies. */
 void job_start(struct call *c, job_fn *run, uint64_t ms);
 
+/* The same for work that must not be broken off in its middle: a cancel or the deadline asks it to stop (SIGTERM) and gives
+ * it `grace_ms` for putting things back. One that is through by then has its answer taken. */
+void job_start_asking(struct call *c, job_fn *run, uint64_t ms, unsigned grace_ms);
+/* For such jobs: it should put back what it did and return WIRE_CANCELLED. */
+bool job_asked_to_stop(void);
+
 /* For jobs: adds F_MESSAGE and returns `status`. */
 enum wire_status job_fail(struct buf *fields, enum wire_status status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

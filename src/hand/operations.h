@@ -18,6 +18,13 @@ void spawn_start(struct call *c); /* OP_SPAWN */
 /* prepare.c */
 void prepare_start(struct call *c); /* OP_PREPARE */
 
+/* search.c */
+void glob_start(struct call *c); /* OP_GLOB */
+void grep_start(struct call *c); /* OP_GREP */
+
+/* patch.c */
+void patch_start(struct call *c); /* OP_PATCH */
+
 /* files.c */
 void file_read_start(struct call *c);  /* OP_FILE_READ */
 void file_write_start(struct call *c); /* OP_FILE_WRITE */
