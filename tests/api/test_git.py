@@ -237,7 +237,7 @@ def test_commits(server, tmp_path):
 
 
 def test_a_hostile_configuration_runs_nothing(server, tmp_path):
-    repo = repository(tmp_path / "repo", **{"a.txt": "one\n", "b.txt": "one\n"})
+    repo = repository(tmp_path / "repo", **{"a.txt": "one\n", "0.txt": "one\n"})
     proof = tmp_path / "proof"
     for name in ("fsmonitor", "external", "textconv", "clean", "process", "hook", "pager", "gpg", "included"):
         script = tmp_path / name
@@ -247,22 +247,26 @@ def test_a_hostile_configuration_runs_nothing(server, tmp_path):
     hooks.mkdir(exist_ok=True)
     (hooks / "post-index-change").write_text(f"#!/bin/sh\necho hook >> {proof}\n")
     (hooks / "post-index-change").chmod(0o755)
-    (tmp_path / "more").write_text(f'[filter "from include"]\n\tclean = {tmp_path}/included\n\trequired\n')
+    (tmp_path / "more").write_text(f'[filter "later"]\n\tclean = {tmp_path}/included\n')
     with open(repo / ".git" / "config", "a", encoding="utf-8") as config:
         config.write(
             f"[core]\n\tfsmonitor = {tmp_path}/fsmonitor\n\thooksPath = {hooks}\n\tpager = {tmp_path}/pager\n"
             f"[diff]\n\texternal = {tmp_path}/external\n[diff \"x\"]\n\ttextconv = {tmp_path}/textconv\n"
             f"\tcommand = {tmp_path}/external\n[filter \"x\"]\n\tclean = {tmp_path}/clean\n\tprocess = {tmp_path}/process\n"
-            f"\trequired = true\n[log]\n\tshowSignature = true\n[gpg]\n\tprogram = {tmp_path}/gpg\n"
+            f"[log]\n\tshowSignature = true\n[gpg]\n\tprogram = {tmp_path}/gpg\n"
             f"[include]\n\tpath = {tmp_path}/more\n")
-    (repo / ".gitattributes").write_text("a.txt filter=x diff=x\nb.txt filter=from\\ include\n")
+    (repo / ".gitattributes").write_text("a.txt filter=x diff=x\n0.txt filter=later\n")
     (repo / "a.txt").write_text("two\n")
-    os.utime(repo / "b.txt", (0, 0))
+    os.utime(repo / "0.txt", (1, 1))
     got = changes(server, repo)
     assert got == [(".gitattributes", "ADDED"), ("a.txt", "UPDATED")]
     assert diff(server, repo / "a.txt") == {"modified": "two", "original": "one"}
     assert server.http.get("/api/git/commits", params={"path": str(repo)}).status_code == 200
     assert not proof.exists()
+    # The trap does work: git by itself walks into it.
+    for command in (["status"], ["diff"]):
+        subprocess.run(["git", *command], cwd=repo, capture_output=True, check=False, timeout=60)
+    assert {"fsmonitor", "process", "included"} <= set(proof.read_text().split())
 
 
 def test_the_conversations_own_hand_serves_its_workspace(server, tmp_path):
