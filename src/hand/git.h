@@ -42,6 +42,7 @@ void git_deinit(struct git *g);
 /* git with these arguments (NULL-terminated); its output is in `g->out`. False with `failure` unless it ended with 0. */
 bool git_run(struct git *g, const char *const *args);
 #define GIT_RUN(g, ...) git_run((g), (const char *const[]){__VA_ARGS__, NULL})
+bool git_run_with(struct git *g, const char *const *args, struct str in); /* standard input */
 /* The same for a command that prints one name; without its newline, valid until the next command. */
 bool git_word(struct git *g, const char *const *args, struct str *word);
 

@@ -63,11 +63,11 @@ static bool has_commits(struct git *g)
     return GIT_RUN(g, "rev-list", "--max-count=1", "--all") && g->out.n > 0;
 }
 
-/* Does a tracked file, in the index or the working tree, differ from HEAD? When git cannot say, yes. */
+/* Is every tracked file, in the index and the working tree, as in HEAD? When git cannot say, no. */
 static bool is_clean(struct git *g)
 {
-    return GIT_RUN(g, "diff", "--quiet", "--no-ext-diff", "--no-textconv", "--ignore-submodules=dirty",
-                   "HEAD", "--");
+    return GIT_RUN(g, "status", "--porcelain", "-z", "--untracked-files=no", "--ignore-submodules=dirty") &&
+           g->out.n == 0;
 }
 
 #define LOCAL "refs/heads/"

@@ -10,12 +10,20 @@
 
 struct change {
     char *path; /* relative to the directory that was asked about */
-    char kind;  /* 'A', 'D' or 'U' */
+    char kind;  /* 'A', 'D' or 'U'; 0: it is none */
+};
+
+/* A change of which git knows only that the file's time stamp is not the one in the index: the index is not refreshed,
+ * since that would be written, and with filters off at that. */
+struct doubt {
+    size_t change;       /* in `at` */
+    struct str path, id; /* as git has it; of its content in the base */
 };
 
 struct changes {
     VEC(struct change) at;
     VEC(char *) nested; /* names of directories that are repositories of their own */
+    VEC(struct doubt) doubts;
 };
 
 static void changes_deinit(struct changes *c)
@@ -26,6 +34,7 @@ static void changes_deinit(struct changes *c)
         free(c->nested.at[i]);
     vec_deinit(&c->at);
     vec_deinit(&c->nested);
+    vec_deinit(&c->doubts);
 }
 
 static void add(struct changes *c, const char *prefix, struct str path, char kind)
@@ -46,15 +55,56 @@ static bool is_nested(const struct changes *c, struct str path)
     return false;
 }
 
-/* `A\0path\0M\0path\0…` */
+/* The mode, then the object's name of each side, and the status: `:100644 100644 ID ID M`. */
+static bool raw_parse(struct str head, struct str part[5])
+{
+    size_t n = 0;
+    while (n < 5 && str_split(&head, ' ', &part[n]))
+        n++;
+    return n == 5 && str_starts(part[0], STR(":")) && part[4].n > 0;
+}
+
+static bool is_zero(struct str id)
+{
+    for (size_t i = 0; i < id.n; i++)
+        if (id.p[i] != '0')
+            return false;
+    return true;
+}
+
 static void add_tracked(struct changes *c, const char *prefix, struct str list, bool skip_nested)
 {
-    struct str status, path;
-    while (list.n > 0 && str_split(&list, '\0', &status) && list.n > 0 && str_split(&list, '\0', &path)) {
-        char kind = status.n && (status.p[0] == 'A' || status.p[0] == 'D') ? status.p[0] : 'U';
-        if (path.n && !(skip_nested && is_nested(c, path)))
-            add(c, prefix, path, kind);
+    struct str head, path, part[5];
+    while (list.n > 0 && str_split(&list, '\0', &head) && list.n > 0 && str_split(&list, '\0', &path)) {
+        if (path.n == 0 || !raw_parse(head, part) || (skip_nested && is_nested(c, path)))
+            continue;
+        char status = part[4].p[0];
+        bool regular = str_starts(part[0], STR(":100")) && str_eq(str_sub(part[0], 1, part[0].n), part[1]);
+        /* Names are told to git line by line. */
+        if (status == 'M' && regular && is_zero(part[3]) && str_find_char(path, '\n') < 0 && path.p[0] != '"')
+            vec_push(&c->doubts, (struct doubt){c->at.n, path, part[2]});
+        add(c, prefix, path, status == 'A' || status == 'D' ? status : 'U');
     }
+}
+
+/* Asks for the names that the contents would have, and forgets what is no change. A file that goes away meanwhile leaves
+ * all as they are. */
+static void settle_doubts(struct git *g, struct changes *c)
+{
+    static const char *const hash[] = {"hash-object", "--stdin-paths", NULL};
+    autobuf in = {0}, raw = g->out;
+    g->out = (struct buf){0}; /* the doubts point into it */
+    for (size_t i = 0; i < c->doubts.n; i++) {
+        buf_add(&in, c->doubts.at[i].path);
+        buf_add_char(&in, '\n');
+    }
+    struct str ids, id;
+    bool asked = in.n > 0 && git_run_with(g, hash, buf_str(&in));
+    ids = buf_str(&g->out);
+    for (size_t i = 0; asked && i < c->doubts.n && str_split(&ids, '\n', &id); i++)
+        if (str_eq(id, c->doubts.at[i].id))
+            c->at.at[c->doubts.at[i].change].kind = 0;
+    c->doubts.n = 0;
 }
 
 static void add_untracked(struct changes *c, const char *prefix, struct str list, bool skip_nested)
@@ -67,8 +117,8 @@ static void add_untracked(struct changes *c, const char *prefix, struct str list
 
 /* --- asking git ----------------------------------------------------------------------------- */
 
-#define DIFF                                                                         \
-    "diff", "--name-status", "-z", "--no-renames", "--no-ext-diff", "--no-textconv", \
+#define DIFF                                                                                \
+    "diff", "--raw", "--no-abbrev", "-z", "--no-renames", "--no-ext-diff", "--no-textconv", \
         "--ignore-submodules=dirty", "--relative"
 
 static bool list_changes(struct git *g, struct changes *c, struct str ref, const char *prefix,
@@ -78,6 +128,7 @@ static bool list_changes(struct git *g, struct changes *c, struct str ref, const
     if (!git_base(g, ref, base) || !GIT_RUN(g, DIFF, base, "--"))
         return false;
     add_tracked(c, prefix, buf_str(&g->out), skip_nested);
+    settle_doubts(g, c);
     if (!GIT_RUN(g, "ls-files", "--others", "--exclude-standard", "-z"))
         return false;
     add_untracked(c, prefix, buf_str(&g->out), skip_nested);
@@ -153,7 +204,7 @@ static enum wire_status answer(struct changes *c, struct buf *fields)
     if (c->at.n)
         qsort(c->at.at, c->at.n, sizeof(*c->at.at), compare);
     for (size_t i = 0; i < c->at.n; i++) {
-        if (is_repeated(c, i))
+        if (!c->at.at[i].kind || is_repeated(c, i))
             continue;
         buf_clear(&item);
         wire_add_str(&item, F_PATH, str_from(c->at.at[i].path));

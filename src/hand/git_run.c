@@ -15,6 +15,7 @@
 /* What git may not do, whatever the repository's configuration says; put above it for each command. */
 static const char *const settings[][2] = {
     {"core.fsmonitor", "false"},
+    {"diff.autoRefreshIndex", "false"},
     {"core.hooksPath", "/dev/null"},
     {"core.untrackedCache", "false"},
     {"core.sshCommand", "false"},
@@ -113,7 +114,7 @@ static void explain(struct git *g, const char *const *args, const struct job_pro
     buf_add(&g->failure, utf8_prefix(buf_str(&valid), FAILURE_MAX));
 }
 
-static bool run_bounded(struct git *g, const char *const *args, size_t out_max)
+static bool run_bounded(struct git *g, const char *const *args, struct str in, size_t out_max)
 {
     const char *argv[ARGS_MAX + 1] = {"git", "--no-pager"};
     autoerr e = NULL;
@@ -122,6 +123,7 @@ static bool run_bounded(struct git *g, const char *const *args, size_t out_max)
     struct job_program p = {.argv = (char *const *)(uintptr_t)argv,
                             .env = g->env,
                             .cwd = g->dir,
+                            .in = in,
                             .ms = g->command_ms,
                             .out_max = out_max};
     bool ok = job_program_run(&p, &e);
@@ -137,12 +139,17 @@ static bool run_bounded(struct git *g, const char *const *args, size_t out_max)
 
 bool git_run(struct git *g, const char *const *args)
 {
-    return run_bounded(g, args, GIT_OUTPUT_MAX);
+    return run_bounded(g, args, STR_NONE, GIT_OUTPUT_MAX);
+}
+
+bool git_run_with(struct git *g, const char *const *args, struct str in)
+{
+    return run_bounded(g, args, in, GIT_OUTPUT_MAX);
 }
 
 bool git_word(struct git *g, const char *const *args, struct str *word)
 {
-    if (!run_bounded(g, args, GIT_PATH_MAX))
+    if (!run_bounded(g, args, STR_NONE, GIT_PATH_MAX))
         return false;
     *word = buf_str(&g->out);
     if (word->n > 0 && word->p[word->n - 1] == '\n')
@@ -172,7 +179,7 @@ static bool filters_off(struct git *g, char *const *base)
     struct environment env = {0};
     struct str name, last = STR_NONE;
     size_t n = 0;
-    if (!run_bounded(g, list, FILTER_LIST_MAX))
+    if (!run_bounded(g, list, STR_NONE, FILTER_LIST_MAX))
         return g->exit_code == 1; /* it names none */
     environment_begin(&env, base);
     for (struct str names = buf_str(&g->out); n <= FILTERS_MAX && str_split(&names, '\0', &name);) {

@@ -47,6 +47,7 @@ static int job_run(void *arg)
 {
     struct job *j = arg;
     autobuf fields = {0}, head = {0};
+    signal(SIGPIPE, SIG_IGN); /* a program may end before it has read its input */
     int fd = fcntl(1, F_DUPFD_CLOEXEC, HIGH_FD);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (fd < 0 || (null >= 0 && dup2(null, 1) < 0))
@@ -214,13 +215,13 @@ void job_start_asking(struct call *c, job_fn *run, uint64_t ms, unsigned grace_m
 
 /* --- programs in the fork ------------------------------------------------------------------- */
 
-static pid_t program_fork(const struct job_program *p, const char *path, int out, int err)
+static pid_t program_fork(const struct job_program *p, const char *path, const int fds[3])
 {
     pid_t pid = fork();
     if (pid != 0)
         return pid;
-    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if ((null < 0 || dup2(null, 0) == 0) && dup2(out, 1) == 1 && dup2(err, 2) == 2 &&
+    signal(SIGPIPE, SIG_DFL);
+    if (dup2(fds[0], 0) == 0 && dup2(fds[1], 1) == 1 && dup2(fds[2], 2) == 2 &&
         (!p->cwd || chdir(p->cwd) == 0))
         execve(path, p->argv, p->env);
     dprintf(2, "cannot execute %s: %s", path, strerror(errno));
@@ -244,49 +245,80 @@ static bool program_read(int fd, struct buf *out, size_t max, bool *too_much)
     return false;
 }
 
-/* Until both are at their end, or the time is over. What it left in the background and still writes is not waited for:
- * the program's own end closes nothing there, so its deadline counts. */
-static void program_listen(struct job_program *p, int out, int err, uint64_t deadline)
+/* One write; what the program does not want is dropped. False at the end. */
+static bool program_write(int fd, struct str *in)
 {
-    struct pollfd polled[2] = {{out, POLLIN, 0}, {err, POLLIN, 0}};
-    while (polled[0].fd >= 0 || polled[1].fd >= 0) {
+    ssize_t n = write(fd, in->p, in->n);
+    if (n < 0)
+        return errno == EINTR || errno == EAGAIN;
+    *in = str_sub(*in, (size_t)n, in->n);
+    return in->n > 0;
+}
+
+static void end_close(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+/* Until its output is at its end, or the time is over. */
+static void program_talk(struct job_program *p, int ends[3], uint64_t deadline)
+{
+    struct str in = p->in;
+    if (in.n == 0)
+        end_close(&ends[0]);
+    while (ends[1] >= 0 || ends[2] >= 0) {
+        struct pollfd polled[3] = {{ends[0], POLLOUT, 0}, {ends[1], POLLIN, 0}, {ends[2], POLLIN, 0}};
         uint64_t now = hand_now_ms();
-        if (now >= deadline) {
-            p->timed_out = true;
+        p->timed_out = now >= deadline;
+        if (p->timed_out)
             return;
-        }
-        if (poll(polled, 2, (int)(deadline - now)) <= 0)
+        if (poll(polled, 3, (int)(deadline - now)) <= 0)
             continue;
-        if (polled[0].revents && !program_read(out, &p->out, p->out_max, &p->too_much))
-            polled[0].fd = -1;
-        if (polled[1].revents && !program_read(err, &p->err, JOB_STDERR_MAX, NULL))
-            polled[1].fd = -1;
+        if (polled[0].revents && !program_write(ends[0], &in))
+            end_close(&ends[0]);
+        if (polled[1].revents && !program_read(ends[1], &p->out, p->out_max, &p->too_much))
+            end_close(&ends[1]);
+        if (polled[2].revents && !program_read(ends[2], &p->err, JOB_STDERR_MAX, NULL))
+            end_close(&ends[2]);
         if (p->too_much)
             return;
     }
 }
 
+/* Ours and the program's ends of its three streams. */
+static bool pipes_open(int ours[3], int theirs[3], struct err **e)
+{
+    for (int i = 0; i < 3; i++) {
+        int pair[2];
+        if (pipe2(pair, O_CLOEXEC) < 0)
+            return err_errno(e, ERR_BUSY, "no pipe");
+        ours[i] = pair[i == 0 ? 1 : 0];
+        theirs[i] = pair[i == 0 ? 0 : 1];
+    }
+    fcntl(ours[0], F_SETFL, O_NONBLOCK);
+    return true;
+}
+
 bool job_program_run(struct job_program *p, struct err **e)
 {
     autobuf path = {0};
-    int out[2], err[2], status = 0;
+    int ours[3] = {-1, -1, -1}, theirs[3] = {-1, -1, -1}, status = 0;
     uint64_t deadline = hand_now_ms() + p->ms;
+    pid_t pid = -1;
     if (!environment_program(p->env, p->argv[0], &path))
         return err_set(e, ERR_NOT_FOUND, "there is no %s here", p->argv[0]);
-    if (pipe2(out, O_CLOEXEC) < 0)
-        return err_errno(e, ERR_BUSY, "no pipe");
-    autofd int out_fd = out[0];
-    bool both = pipe2(err, O_CLOEXEC) == 0;
-    autofd int err_fd = both ? err[0] : -1;
-    pid_t pid = both ? program_fork(p, path.p, out[1], err[1]) : -1;
-    int why = errno;
-    close(out[1]);
-    if (both)
-        close(err[1]);
-    errno = why;
+    if (pipes_open(ours, theirs, e) && (pid = program_fork(p, path.p, theirs)) < 0)
+        err_errno(e, ERR_BUSY, "cannot start %s", p->argv[0]);
+    for (int i = 0; i < 3; i++)
+        end_close(&theirs[i]);
+    if (pid > 0)
+        program_talk(p, ours, deadline);
+    for (int i = 0; i < 3; i++)
+        end_close(&ours[i]);
     if (pid < 0)
-        return err_errno(e, ERR_BUSY, "cannot start %s", p->argv[0]);
-    program_listen(p, out_fd, err_fd, deadline);
+        return false;
     if (p->timed_out || p->too_much)
         kill(pid, SIGKILL);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)

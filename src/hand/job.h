@@ -28,6 +28,7 @@ struct job_program {
     char *const *argv; /* argv[0] is looked for in PATH of `env` */
     char *const *env;
     const char *cwd;
+    struct str in;  /* its standard input */
     uint64_t ms;    /* it is killed after this */
     size_t out_max; /* bytes of standard output; one that writes more is killed */
     /* result */

@@ -258,13 +258,15 @@ def test_a_hostile_configuration_runs_nothing(server, tmp_path):
     (repo / ".gitattributes").write_text("a.txt filter=x diff=x\n0.txt filter=later\n")
     (repo / "a.txt").write_text("two\n")
     os.utime(repo / "0.txt", (1, 1))
-    got = changes(server, repo)
-    assert got == [(".gitattributes", "ADDED"), ("a.txt", "UPDATED")]
+    index = (repo / ".git" / "index").read_bytes()
+    # 0.txt was only touched.
+    assert changes(server, repo) == [(".gitattributes", "ADDED"), ("a.txt", "UPDATED")]
     assert diff(server, repo / "a.txt") == {"modified": "two", "original": "one"}
     assert server.http.get("/api/git/commits", params={"path": str(repo)}).status_code == 200
     assert not proof.exists()
+    assert (repo / ".git" / "index").read_bytes() == index
     # The trap does work: git by itself walks into it.
-    for command in (["status"], ["diff"]):
+    for command in (["-c", "core.fsmonitor=false", "status"], ["status"], ["diff"]):
         subprocess.run(["git", *command], cwd=repo, capture_output=True, check=False, timeout=60)
     assert {"fsmonitor", "process", "included"} <= set(proof.read_text().split())
 
