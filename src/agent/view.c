@@ -32,6 +32,7 @@ void view_free(struct view *v)
         item_free(v->items.at[i]);
     vec_deinit(&v->items);
     vec_deinit(&v->open);
+    vec_deinit(&v->prompts);
     map_free(v->calls);
     vec_deinit(&v->built->messages);
     free(v->built);
@@ -126,6 +127,9 @@ static void add_message(struct view *v, struct json_doc *doc)
     parts_add(i, json_get(message, "content"));
     parts_add(i, json_get(i->event, "extended_content"));
     v->last = NULL;
+    v->prompt_blocked = false;
+    if (str_is(source, "user"))
+        vec_push(&v->prompts, i->id);
     if (str_is(source, "agent")) {
         v->turns += json_get_str(i->event, "llm_response_id").n > 0;
         v->image_asked = false;
@@ -283,12 +287,12 @@ bool view_add(struct view *v, enum event_kind kind, struct str json, struct err 
     case EVENT_AGENT_ERROR:
     case EVENT_USER_REJECT: add_result(v, kind, doc); break;
     case EVENT_CONDENSATION: view_condense(v, doc); break;
+    case EVENT_HOOK_EXECUTION: view_hook(v, doc); break;
     case EVENT_PAUSE:
     case EVENT_INTERRUPT:
     case EVENT_CONDENSATION_REQUEST:
     case EVENT_STATE_UPDATE:
     case EVENT_CONVERSATION_ERROR:
-    case EVENT_HOOK_EXECUTION:
     case EVENT_LLM_COMPLETION_LOG:
     case EVENT_TOKEN:
     case EVENT_STREAMING_DELTA:

@@ -33,6 +33,12 @@ struct str view_final_response(const struct view *v);
 void view_messages(const struct view *v, int64_t max_chars, struct arena *arena,
                    const struct llm_message **messages, size_t *n);
 
+/* view_hooks.c: what the log says of hooks. The oldest message of the user that no UserPromptSubmit hook has seen, with its
+ * texts in a row; was the newest message blocked, with nothing after it; and has SessionStart been. */
+bool view_prompt_next(const struct view *v, struct uuid *id, struct buf *text);
+bool view_prompt_blocked(const struct view *v);
+bool view_session_started(const struct view *v);
+
 /* Stuck detection over the last 20 events behind the last user message (reference §7.7). */
 enum stuck { STUCK_NO, STUCK_NUDGE, STUCK_YES };
 /* For STUCK_NUDGE and STUCK_YES `why` gets a text for the model or the log. */

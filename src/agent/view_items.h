@@ -57,6 +57,9 @@ struct view {
     uint64_t turns;
     bool has_system, image_asked, terminal_seen, has_final;
     struct buf final; /* text of the final response so far */
+    /* Hooks: messages of the user that none has seen; whether the newest of all was blocked and nothing came since. */
+    VEC(struct uuid) prompts;
+    bool session_started, prompt_blocked;
     /* A ring: `traced` events were ever put in since the last user message. */
     struct trace traces[TRACES_MAX];
     size_t traced;
@@ -64,6 +67,8 @@ struct view {
 };
 
 void item_free(struct item *i);
+/* view_hooks.c. Takes `doc`. */
+void view_hook(struct view *v, struct json_doc *doc);
 /* condensation.c: hides what a Condensation forgets and puts its summary in. Takes `doc`. */
 void view_condense(struct view *v, struct json_doc *doc);
 /* stuck.c */

@@ -19,6 +19,7 @@ void config_unref(struct config *c)
     bytes_unref(c->agent_skills);
     bytes_unref(c->registry);
     bytes_unref(c->hook_config);
+    hook_config_free(c->hooks);
     bytes_unref(c->client_tools);
     agent_unref(c->agent);
     err_free(c->problem);
@@ -120,7 +121,9 @@ struct config *config_load(struct str stored, const struct secrets *secrets, con
     c->stuck_detection = json_get_bool(root, "stuck_detection", true);
     c->autotitle = json_get_bool(root, "autotitle", true);
     c->has_parent = uuid_parse(json_get_str(root, "parent"), &c->parent);
-    c->hook_config = bytes_of_json(json_get(root, "hook_config"));
+    const struct json_value *hooks = json_get(root, "hook_config");
+    c->hooks = json_is_null(hooks) ? NULL : hook_config_new(hooks, NULL, NULL);
+    c->hook_config = c->hooks ? bytes_new(hook_config_text(c->hooks)) : bytes_of_json(hooks);
     c->client_tools = bytes_of_json(json_get(root, "client_tools"));
 
     const struct json_value *agent = json_get(root, "agent"), *registry = json_get(root, "secrets");

@@ -191,15 +191,20 @@ static void step_begins(struct turn *t)
 static bool turn_step(struct turn *t, struct err **e)
 {
     bool stopped = false;
-    if (!turn_catch_up(t, e) || !answer_unaccepted(t, e) || !nudge_or_stop(t, &stopped, e))
+    if (!turn_catch_up(t, e) || !answer_unaccepted(t, e) || !turn_hooks_begin(t, e) ||
+        !nudge_or_stop(t, &stopped, e))
         return false;
-    if (stopped)
+    if (stopped || t->state->status != STATUS_RUNNING) /* hooks take a while: somebody may have paused it */
         return true;
     step_begins(t);
     enum step outcome = STEP_CONTINUE;
+    if (view_prompt_blocked(t->view) && view_open(t->view) == 0)
+        return set_status(t, STATUS_FINISHED, e); /* there is nothing that the model was asked */
     if (!agent_step(t->agent, t->view, &t->host, &outcome, e))
         return false;
     t->iterations++;
+    if (!turn_hooks_stop(t, e))
+        return false;
     bool over = outcome == STEP_CONTINUE && t->iterations >= t->config->max_iterations;
     if (over && t->state->status == STATUS_RUNNING)
         return end_max_iterations(t) || err_set(e, ERR_IO, "the end of the run could not be recorded");
@@ -216,6 +221,7 @@ static void turn_end(struct turn *t)
         mask_unref(t->masks.at[i]);
     t->masks.n = 0;
     buf_deinit(&t->cwd);
+    turn_hooks_clear(t);
 }
 
 /* What a run starts from, also when it goes on by a new request: configuration and view as they are now. */

@@ -21,6 +21,8 @@ struct doc *doc_copy(const struct doc *d)
         .analyzer = bytes_ref(d->analyzer),
         .tags = bytes_ref(d->tags),
         .title = bytes_ref(d->title),
+        .blocked_actions = bytes_ref(d->blocked_actions),
+        .blocked_messages = bytes_ref(d->blocked_messages),
         .initial = bytes_ref(d->initial),
         .has_last_user = d->has_last_user,
         .last_user = d->last_user,
@@ -42,6 +44,8 @@ void doc_unref(struct doc *d)
     bytes_unref(d->analyzer);
     bytes_unref(d->tags);
     bytes_unref(d->title);
+    bytes_unref(d->blocked_actions);
+    bytes_unref(d->blocked_messages);
     bytes_unref(d->initial);
     free(d);
 }
@@ -64,6 +68,10 @@ void doc_write(const struct doc *d, struct buf *out)
         char text[UUID_DASHED_LEN + 1];
         jw_member_str(&w, "last_user", uuid_dashed(&d->last_user, text));
     }
+    if (d->blocked_actions)
+        jw_member_raw(&w, "blocked_actions", bytes_str(d->blocked_actions));
+    if (d->blocked_messages)
+        jw_member_raw(&w, "blocked_messages", bytes_str(d->blocked_messages));
     if (d->initial)
         jw_member_raw(&w, "initial", bytes_str(d->initial));
     jw_member_int(&w, "open_from", d->open_from);
@@ -93,6 +101,8 @@ struct doc *doc_load(struct str text, struct str title, struct err **e)
     d->tags = json_bytes(json_get(root, "tags"));
     d->title = title.p ? bytes_new(title) : NULL;
     d->has_last_user = uuid_parse(json_get_str(root, "last_user"), &d->last_user);
+    d->blocked_actions = json_bytes(json_get(root, "blocked_actions"));
+    d->blocked_messages = json_bytes(json_get(root, "blocked_messages"));
     d->initial = json_bytes(json_get(root, "initial"));
     d->open_from = json_get_int(root, "open_from", -1);
     return d;
@@ -214,8 +224,8 @@ static void write_state(const struct shape *f, const struct state *s, struct str
     shape_raw(f, "security_analyzer", s->doc->analyzer);
     jw_member_raw(w, "activated_knowledge_skills", STR("[]"));
     jw_member_raw(w, "invoked_skills", STR("[]"));
-    jw_member_raw(w, "blocked_actions", STR("{}"));
-    jw_member_raw(w, "blocked_messages", STR("{}"));
+    member_bytes(w, "blocked_actions", s->doc->blocked_actions, "{}");
+    member_bytes(w, "blocked_messages", s->doc->blocked_messages, "{}");
     shape_uuid(f, "last_user_message_id", s->doc->has_last_user ? &s->doc->last_user : NULL);
     shape_uuid(f, "leaf_event_id", s->leaf_seq >= 0 ? &s->leaf : NULL);
     jw_key(w, "stats");

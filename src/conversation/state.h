@@ -18,6 +18,7 @@ struct config {
     struct bytes *agent_skills;               /* the same with the skills */
     struct bytes *registry;                   /* {"secret_sources":{…}}, masked */
     struct bytes *hook_config, *client_tools; /* JSON or NULL */
+    struct hook_config *hooks;                /* the first of them decoded, or NULL */
     struct str working_dir;                   /* in `stored`'s document */
     int64_t max_iterations;
     bool stuck_detection, autotitle;
@@ -55,6 +56,7 @@ struct doc {
     atomic_uint refs;
     struct policy policy;
     struct bytes *analyzer, *tags, *title; /* JSON, JSON, text; NULL: null, {} and null */
+    struct bytes *blocked_actions, *blocked_messages; /* {id: reason} by hooks; NULL: {} */
     struct bytes *initial;                 /* JSON of a first message that is not in the log yet; or NULL */
     bool has_last_user;
     struct uuid last_user; /* id of the last user message */

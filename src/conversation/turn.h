@@ -17,6 +17,9 @@ struct turn { /* the thread's own */
     struct buf cwd;           /* of the last terminal result on the path */
     struct agent_host host;
     int64_t iterations;
+    bool finishing; /* the agent has finished, if its Stop hooks agree */
+    /* What hooks have blocked and no commit has recorded: values for the doc, or NULL. */
+    struct bytes *blocked_actions, *blocked_messages;
     char id[UUID_DASHED_LEN + 1];
 };
 
@@ -35,3 +38,16 @@ bool turn_append(struct turn *t, struct event_draft *drafts, size_t n, const str
 
 /* turn_host.c: fills t->host, by which the agent acts. */
 void turn_host_init(struct turn *t);
+
+/* hooks.c: hooks at the beginning of a step: SessionStart, and UserPromptSubmit for new messages of the user. */
+bool turn_hooks_begin(struct turn *t, struct err **e);
+/* Would `update` finish the run while there are Stop hooks to ask? Then `held` is the same without that. */
+bool turn_hooks_hold(struct turn *t, const struct agent_update *update, struct agent_update *held);
+/* After a step: asks the Stop hooks if the agent has finished, and finishes, or tells it why not. */
+bool turn_hooks_stop(struct turn *t, struct err **e);
+/* host.blocked */
+void turn_hooks_blocked(void *arg, enum hook_event event, const struct uuid *id, struct str reason);
+/* Drafts of the state updates that go with what was blocked since the last commit; and the doc's part of it. */
+size_t turn_hooks_updates(struct turn *t, struct event_draft drafts[static 2]);
+void turn_hooks_apply(struct turn *t, struct state *next);
+void turn_hooks_clear(struct turn *t);

@@ -98,6 +98,7 @@ static bool queue_append(struct turn *t, struct event_draft *drafts, size_t n,
     struct state *next = state_copy(t->c->pending);
     struct append_usage usage = {0};
     track_open(t, next, drafts, n);
+    turn_hooks_apply(t, next);
     if (update) {
         apply_status(t, next, update->status);
         usage = (struct append_usage){update->usage, update->model, update->usage_id};
@@ -109,8 +110,8 @@ static bool queue_append(struct turn *t, struct event_draft *drafts, size_t n,
 #define ROOM_WAIT_MAX_MS 1000
 #define ROOM_WAITS 60 /* … and so often before the run gives up */
 
-bool turn_append(struct turn *t, struct event_draft *drafts, size_t n, const struct agent_update *update,
-                 struct err **e)
+static bool append_all(struct turn *t, struct event_draft *drafts, size_t n,
+                       const struct agent_update *update, struct err **e)
 {
     uint64_t wait_ms = ROOM_WAIT_MS;
     for (unsigned attempt = 0;; attempt++) {
@@ -138,4 +139,22 @@ bool turn_append(struct turn *t, struct event_draft *drafts, size_t n, const str
                      false, &none);
         wait_ms = wait_ms * 2 > ROOM_WAIT_MAX_MS ? ROOM_WAIT_MAX_MS : wait_ms * 2;
     }
+}
+
+bool turn_append(struct turn *t, struct event_draft *drafts, size_t n, const struct agent_update *update,
+                 struct err **e)
+{
+    struct event_draft updates[2];
+    size_t more = turn_hooks_updates(t, updates);
+    if (more == 0)
+        return append_all(t, drafts, n, update, e);
+    autofree struct event_draft *all = xcalloc(n + more, sizeof(*all));
+    memcpy(all, updates, more * sizeof(*all));
+    if (n > 0) { /* moved: ended either way */
+        memcpy(all + more, drafts, n * sizeof(*all));
+        memset(drafts, 0, n * sizeof(*drafts));
+    }
+    bool ok = append_all(t, all, n + more, update, e);
+    turn_hooks_clear(t);
+    return ok;
 }

@@ -5,7 +5,9 @@
 static bool host_append(void *arg, struct event_draft *drafts, size_t n, const struct agent_update *update,
                         struct err **e)
 {
-    return turn_append(arg, drafts, n, update, e);
+    struct agent_update held;
+    bool hold = turn_hooks_hold(arg, update, &held);
+    return turn_append(arg, drafts, n, hold ? &held : update, e);
 }
 
 struct delta {
@@ -74,6 +76,8 @@ void turn_host_init(struct turn *t)
         .hand = {.id = t->c->id, .owner_token = token, .working_dir = t->config->working_dir},
         .llm = config->llm,
         .conversation = uuid_dashed(&t->c->id, t->id),
+        .hooks = t->config->hooks,
+        .blocked = turn_hooks_blocked,
         .append = host_append,
         .delta = host_delta,
         .mask = host_mask,

@@ -373,6 +373,11 @@ static void start_check(struct check *c, const struct start_args *args, const st
     c->ok &= analyzer_check(args->security_analyzer, &path, c->problems);
     c->ok &= tags_check(args->tags, &c->body, c->problems);
     c->ok &= secrets_check(args->secrets, &c->body, c->problems);
+    path.name = STR("hook_config");
+    struct hook_config *hooks =
+        args->hook_config ? hook_config_new(args->hook_config, &path, c->problems) : NULL;
+    c->ok &= hooks || !args->hook_config;
+    hook_config_free(hooks);
     path.name = STR("initial_message");
     if (args->initial_message)
         c->ok &= message_decode(args->initial_message, &path, false, c->problems, message);
