@@ -92,6 +92,7 @@ struct match {
     const struct store_filter *filter;
     bool begun;
     uint32_t from, to; /* candidates [from, to) that were not looked at yet */
+    size_t skip;       /* matches that are still passed over */
     size_t want;       /* stop at so many */
     bool keep;         /* the numbers, not only how many */
     int64_t count;
@@ -126,6 +127,10 @@ static bool match_fits(const struct match *m, uint32_t seq)
 
 static void match_add(struct match *m, uint32_t seq)
 {
+    if (m->skip > 0) {
+        m->skip--;
+        return;
+    }
     m->count++;
     if (m->keep)
         vec_push(&m->seqs, seq);
@@ -291,8 +296,12 @@ bool events_search(struct store *s, int64_t number, const struct store_filter *f
                    struct store_item **items, size_t *n, int64_t *next_seq, struct err **e)
 {
     struct page page = {.arena = arena, .max = filter->limit, .bytes_max = filter->bytes_max};
-    struct match m = {
-        .number = number, .filter = filter, .want = filter->limit + 1, .keep = true, .block_first = -1};
+    struct match m = {.number = number,
+                      .filter = filter,
+                      .skip = filter->skip,
+                      .want = filter->limit + 1,
+                      .keep = true,
+                      .block_first = -1};
     size_t taken = 0;
     bool ok = match_run(sqlite_of(s), &m, e) && match_fetch(sqlite_of(s), &m, &page, &taken, e);
     *next_seq = ok && taken < m.seqs.n ? (int64_t)m.seqs.at[taken] : -1;

@@ -200,6 +200,7 @@ struct store_filter {
     bool descending;
     /* First candidate (inclusive) in the direction; -1: from the end that the order starts at. */
     int64_t from_seq;
+    size_t skip;      /* so many matches are passed over first */
     size_t limit;     /* ≤ STORE_LIST_MAX */
     size_t bytes_max; /* stop early once this much text is in the page (at least one item); 0: none */
 };

@@ -190,14 +190,16 @@ bool store_search(struct store *s, int64_t number, const struct store_filter *fi
     {
         struct row *row = fake_row(s, number);
         ok = readable(s, row, e);
-        size_t total = ok ? row->events.n : 0;
+        size_t total = ok ? row->events.n : 0, skip = filter->skip;
         for (size_t k = 0; k < total && *next_seq < 0; k++) {
             size_t i = filter->descending ? total - 1 - k : k;
             bool before = filter->from_seq >= 0 && (filter->descending ? (int64_t)i > filter->from_seq
                                                                        : (int64_t)i < filter->from_seq);
             if (before || !filter_matches(row, i, filter))
                 continue;
-            if (*n == filter->limit)
+            if (skip > 0)
+                skip--;
+            else if (*n == filter->limit)
                 *next_seq = (int64_t)i;
             else
                 (*items)[(*n)++] = item_out(row, i, false, arena);
