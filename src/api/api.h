@@ -6,6 +6,7 @@
  * Threads: new and free before and after the loop runs; handlers as their route says (ROUTE_INLINE: loop, else worker). */
 #pragma once
 #include "base/pool.h"
+#include "bash/bash.h"
 #include "conversation/conversation.h"
 #include "net/loop.h"
 #include "net/server.h"
@@ -17,6 +18,7 @@ struct agent_server; /* the dialect of port 8000 */
 
 struct agent_server_config {
     struct conversations *conversations;
+    struct bash *bash;
     struct pool *pool;
     struct loop *loop;
     struct server *server;
@@ -26,6 +28,7 @@ struct agent_server_config {
     struct str working_dir;                    /* absolute: what a relative workspace is relative to */
     const char *build_git_sha, *build_git_ref; /* shown in /server_info; NULL: "unknown" */
     double runtime_idle_timeout_seconds;       /* shown in /server_info; 0: null */
+    bool enable_vscode, enable_vnc;            /* as configured; neither is started here */
 };
 
 struct agent_server *agent_server_new(const struct agent_server_config *config);

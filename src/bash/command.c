@@ -183,7 +183,7 @@ static void end_by_result(struct command *c, struct str fields)
     switch (wire_get_int(fields, F_STATUS, WIRE_IO)) {
     case WIRE_OK: command_end(c, code >= INT16_MIN && code <= INT16_MAX ? (int)code : -1, STR_NONE); break;
     case WIRE_TIMEOUT: /* `timed out` is a marker: the Python client looks for it */
-        buf_addf(&text, "The command timed out after %lld seconds and was ended.", (long long)c->timeout_s);
+        buf_addf(&text, "The command timed out after %lld s and was ended.", (long long)c->timeout_s);
         command_end(c, -1, buf_str(&text));
         break;
     case WIRE_CANCELLED: end_with(c, STOPPED, NULL); break;

@@ -15,6 +15,7 @@ enum type {
     TYPE_LIST,   /* of texts */
     TYPE_NUMBER, /* double */
     TYPE_INT,    /* int64_t */
+    TYPE_BOOL,
     TYPE_UNUSED, /* any value: a key of the Python server that changes nothing here */
     TYPE_LATER,  /* the same, but somebody who sets it relies on it: there is a warning */
 };
@@ -74,13 +75,15 @@ static const struct key keys[] = {
      "`error`, `warn`, `info` or `debug`. `DEBUG=1` is `debug`."},
     UNUSED("workspace_path", "Accepted; a conversation names its own workspace."),
     UNUSED("conversation_worktree_root", "Accepted; not used yet."),
-    LATER("bash_events_dir"),
+    UNUSED("bash_events_dir", "Accepted; the events of commands are in the database."),
     LATER("bash_events_retention_seconds"),
     LATER("webhooks"),
-    UNUSED("enable_vscode", "Accepted; not used yet."),
-    UNUSED("vscode_port", "Accepted; not used yet."),
-    UNUSED("vscode_base_path", "Accepted; not used yet."),
-    UNUSED("enable_vnc", "Accepted; there is no desktop here."),
+    {"enable_vscode", TYPE_BOOL, AT(enable_vscode), "true", 0, 0,
+     "Whether `/api/vscode` says that VS Code may run. It is not started yet, so there is no URL."},
+    UNUSED("vscode_port", "Accepted; VS Code is not started yet."),
+    UNUSED("vscode_base_path", "Accepted; VS Code is not started yet."),
+    {"enable_vnc", TYPE_BOOL, AT(enable_vnc), "false", 0, 0,
+     "Whether `/api/desktop` says that there may be a desktop. There is none here, so there is no URL."},
     UNUSED("preload_tools", "Accepted; there is nothing to load."),
     UNUSED("max_concurrent_runs", "Accepted; runs are not limited by it, as in the Python server."),
     UNUSED("registered_marketplaces", "Accepted; not used yet."),
@@ -118,6 +121,19 @@ static void *place(struct loading *l, const struct key *key)
     return (char *)l->config + key->offset;
 }
 
+/* As the Python server reads them. */
+static bool set_bool(bool *to, struct str text, const struct key *key, const char *where, struct err **e)
+{
+    static const char *const words[][2] = {{"true", "false"}, {"1", "0"}, {"yes", "no"}, {"on", "off"}};
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        for (size_t k = 0; k < 2; k++)
+            if (str_eq_nocase(str_trim(text), str_from(words[i][k]))) {
+                *to = k == 0;
+                return true;
+            }
+    return err_set(e, ERR_INVALID, "%s: %s must be true or false", where, key->name);
+}
+
 static bool set_text(struct loading *l, const struct key *key, struct str text, const char *where,
                      struct err **e)
 {
@@ -137,6 +153,7 @@ static bool set_text(struct loading *l, const struct key *key, struct str text, 
         else
             *(double *)place(l, key) = number;
         return true;
+    case TYPE_BOOL: return set_bool(place(l, key), text, key, where, e);
     case TYPE_LIST:
     case TYPE_UNUSED:
     case TYPE_LATER: return true;
@@ -172,13 +189,19 @@ static bool set_value(struct loading *l, const struct key *key, const struct jso
         return set_list(l, key, v, where, e);
     if (type == JSON_STRING)
         return set_text(l, key, json_str(v), where, e);
-    if ((type == JSON_INT || type == JSON_FLOAT) && key->type != TYPE_TEXT) {
+    if (type == JSON_BOOL && key->type == TYPE_BOOL) {
+        *(bool *)place(l, key) = json_bool(v, false);
+        return true;
+    }
+    if ((type == JSON_INT || type == JSON_FLOAT) && key->type != TYPE_TEXT && key->type != TYPE_BOOL) {
         autobuf text = {0};
         json_add(&text, v);
         return set_text(l, key, buf_str(&text), where, e);
     }
     return err_set(e, ERR_INVALID, "%s: %s must be a %s", where, key->name,
-                   key->type == TYPE_TEXT ? "text" : "number");
+                   key->type == TYPE_TEXT   ? "text"
+                   : key->type == TYPE_BOOL ? "boolean"
+                                            : "number");
 }
 
 /* ---- the environment: OH_<KEY>; lists as OH_<KEY>_0, _1 … or JSON; OH_<KEY>_IS_NONE=1 ---- */
@@ -408,7 +431,8 @@ void configuration_write_docs(struct buf *out)
 {
     static const char *const types[] = {
         [TYPE_TEXT] = "text",        [TYPE_LIST] = "list of texts", [TYPE_NUMBER] = "number",
-        [TYPE_INT] = "whole number", [TYPE_UNUSED] = "any",         [TYPE_LATER] = "any"};
+        [TYPE_INT] = "whole number", [TYPE_BOOL] = "true or false", [TYPE_UNUSED] = "any",
+        [TYPE_LATER] = "any"};
     buf_add(
         out,
         STR("# Configuration\n\n"

@@ -23,6 +23,7 @@ struct configuration {
     struct str session_key; /* the first session key wherever it came from: reads what Python wrote */
     double conversation_idle_ttl_seconds;
     double request_head_timeout_seconds, request_body_timeout_seconds, keep_alive_timeout_seconds;
+    bool enable_vscode, enable_vnc;
     int64_t request_body_max_bytes, max_connections, worker_threads;
     struct str log_level;
 };

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/path.h"
 #include "base/vec.h"
+#include "bash/bash.h"
 #include "cli/environment.h"
 #include "cli/process_limit.h"
 #include "conversation/conversation.h"
@@ -23,6 +24,7 @@ struct daemon {
     struct hands *hands;
     struct outward *outward;
     struct conversations *conversations;
+    struct bash *bash;
     struct agent_server *agent_server;
     const struct configuration *config;
     struct arena *arena; /* text that the parts borrow */
@@ -30,7 +32,8 @@ struct daemon {
     struct str *keys;
     size_t key_count;
     uint64_t stop_timer;
-    bool stopped; /* in order: nothing runs any more */
+    unsigned closing; /* what still has to end: conversations, commands */
+    bool stopped;     /* in order: nothing runs any more */
 };
 
 /* ---- places ---- */
@@ -160,6 +163,12 @@ static bool start_machinery(struct daemon *d, const struct daemon_options *o, st
     return d->hands != NULL;
 }
 
+static void hand_for(void *context, struct str path,
+                     void (*done)(void *arg, const struct hand_spec *hand, const struct err *e), void *arg)
+{
+    conversations_hand_for(context, path, done, arg);
+}
+
 static bool start_conversations(struct daemon *d, const struct daemon_options *o, struct err **e)
 {
     autobuf cwd = {0}, scripts = {0};
@@ -187,9 +196,20 @@ static bool start_conversations(struct daemon *d, const struct daemon_options *o
         e);
     if (!d->conversations)
         return false;
+    d->bash = bash_new(&(struct bash_config){
+        .loop = d->loop,
+        .pool = d->pool,
+        .server = d->server,
+        .store = d->store,
+        .hands = d->hands,
+        .hand_for = hand_for,
+        .hand_context = d->conversations,
+        .working_dir = buf_str(&cwd),
+    });
     str_to_f64(str_from(idle), &idle_seconds);
     d->agent_server = agent_server_new(&(struct agent_server_config){
         .conversations = d->conversations,
+        .bash = d->bash,
         .pool = d->pool,
         .loop = d->loop,
         .server = d->server,
@@ -199,6 +219,8 @@ static bool start_conversations(struct daemon *d, const struct daemon_options *o
         .build_git_sha = environment_value("OPENHANDS_BUILD_GIT_SHA"),
         .build_git_ref = environment_value("OPENHANDS_BUILD_GIT_REF"),
         .runtime_idle_timeout_seconds = idle_seconds,
+        .enable_vscode = o->config->enable_vscode,
+        .enable_vnc = o->config->enable_vnc,
     });
     return true;
 }
@@ -330,10 +352,12 @@ static void drained(void *arg)
     hands_close(d->hands, hands_closed, d);
 }
 
-/* The sockets have been told how their runs ended; now they close. */
-static void conversations_closed(void *arg)
+/* The sockets have been told how runs and commands ended; now they close. */
+static void work_closed(void *arg)
 {
     struct daemon *d = arg;
+    if (--d->closing > 0)
+        return;
     server_drain(d->server, DRAIN_MS, drained, d);
 }
 
@@ -350,7 +374,9 @@ static void stop_begin(void *arg)
         return;
     unlink(in_data_dir(d, DAEMON_URL_FILE));
     d->stop_timer = loop_timer(d->loop, DAEMON_STOP_MS, stop_expired, d);
-    conversations_close(d->conversations, conversations_closed, d);
+    d->closing = 2;
+    conversations_close(d->conversations, work_closed, d);
+    bash_close(d->bash, work_closed, d);
 }
 
 void daemon_stop(struct daemon *d)
@@ -391,6 +417,7 @@ void daemon_free(struct daemon *d)
         server_free(d->server);
     if (d->conversations)
         conversations_free(d->conversations);
+    bash_free(d->bash);
     agent_server_free(d->agent_server);
     if (d->hands)
         hands_free(d->hands);

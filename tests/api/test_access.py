@@ -19,6 +19,9 @@ CLOSED = [
     ("POST", "/api/conversations/{id}/events"), ("GET", "/api/conversations/{id}/events/search"),
     ("GET", "/api/conversations/{id}/events/count"), ("GET", "/api/conversations/{id}/events/{id}"),
     ("POST", "/api/conversations/{id}/events/respond_to_confirmation"), ("GET", "/api/tools/"),
+    ("POST", "/api/bash/start_bash_command"), ("POST", "/api/bash/execute_bash_command"),
+    ("GET", "/api/bash/bash_events/search"), ("GET", "/api/bash/bash_events/{id}"), ("GET", "/api/bash/bash_events/"),
+    ("DELETE", "/api/bash/bash_events"), ("GET", "/api/vscode/url"), ("GET", "/api/vscode/status"), ("GET", "/api/desktop/url"),
 ]
 SOME_ID = "11111111-2222-4333-8444-555555555555"
 

@@ -130,11 +130,11 @@ def test_an_empty_list_of_keys_does_not_open_the_server(make_server, tmp_path):
 
 def test_keys_without_effect_are_named(make_server, tmp_path):
     file = tmp_path / "config.json"
-    file.write_text('{"webhooks": [], "deferred_init": true, "static_files_path": null, "bash_events_dir": "x"}')
+    file.write_text('{"webhooks": [], "deferred_init": true, "static_files_path": null, "bash_events_retention_seconds": 60}')
     server = make_server(args=["--config", str(file)], env={"OH_WEBHOOKS_0_BASE_URL": "http://hook.example"})
     server.stop()
     log = "".join(server.log)
-    for name in ("webhooks", "deferred_init", "bash_events_dir"):
+    for name in ("webhooks", "deferred_init", "bash_events_retention_seconds"):
         assert log.count(f"{name} is accepted, but not used yet") == 1
     assert "static_files_path" not in log and "bash_events_retention_seconds" not in log
 

@@ -31,6 +31,8 @@ struct route_table {
     const struct route *routes;
     size_t count;
 };
+extern const struct route_table bash_routes;         /* bash.c */
+extern const struct route_table bash_socket_routes;  /* bash_socket.c */
 extern const struct route_table server_routes;       /* server.c */
 extern const struct route_table start_routes;        /* start.c */
 extern const struct route_table conversation_routes; /* conversations.c */
@@ -40,6 +42,7 @@ extern const struct route_table file_routes;         /* files.c */
 extern const struct route_table git_routes;          /* git.c */
 extern const struct route_table tool_routes;         /* tools.c */
 extern const struct route_table socket_routes;       /* sockets.c */
+extern const struct route_table vscode_routes;       /* vscode.c */
 
 /* Components of the OpenAPI document that no decoding table describes. components.c */
 extern const struct openapi_component agent_server_components[];
@@ -92,6 +95,10 @@ void reply_page_missing(struct request *r, struct str page, const char *what);
 
 /* ---- several by their ids (batch.c) ---- */
 
+/* A text that is no id becomes the zero id: neither names an event. */
+struct uuid id_or_zero(struct str text);
+/* The ids that the body lists; answers the request if it does not. */
+bool batch_ids(struct request *r, struct uuid list[PAGE_LIMIT], size_t *n);
 /* Adds the JSON of the one with this id. ERR_NOT_FOUND: null stands for it. */
 typedef bool batch_item(struct request *r, const void *arg, const struct uuid *id, struct buf *out,
                         struct err **e);

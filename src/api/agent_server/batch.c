@@ -2,6 +2,49 @@
 #include "api/agent_server/app.h"
 #include "base/cleanup.h"
 
+struct uuid id_or_zero(struct str text)
+{
+    struct uuid id;
+    return uuid_parse(text, &id) ? id : (struct uuid){0};
+}
+
+static bool check_ids(struct request *r, const struct json_value *ids)
+{
+    struct json_problems problems = {.arena = request_arena(r)};
+    struct json_path body = {.name = STR("body")};
+    struct json_input input = {.value = ids};
+    if (!ids) {
+        json_problem_at(&problems, &body, "missing", STR("Field required"), NULL, STR_NONE);
+    } else if (json_type(ids) != JSON_ARRAY) {
+        json_problem_at(&problems, &body, "list_type", STR("Input should be a list"), &input, STR_NONE);
+    } else if (json_count(ids) > PAGE_LIMIT) {
+        json_problem_at(&problems, &body, "too_long", STR("List should have at most 100 items"), NULL,
+                        STR("{\"max_length\":100}"));
+    } else {
+        for (struct json_iter it = json_iter(ids); json_next(&it);) {
+            struct json_path one = {.parent = &body, .index = it.index};
+            if (json_type(it.value) != JSON_STRING)
+                json_problem_at(&problems, &one, "string_type", STR("Input should be a string"),
+                                &(struct json_input){.value = it.value}, STR_NONE);
+        }
+    }
+    if (problems.count == 0)
+        return true;
+    request_reply_problems(r, &problems);
+    return false;
+}
+
+bool batch_ids(struct request *r, struct uuid list[PAGE_LIMIT], size_t *n)
+{
+    const struct json_value *ids = request_json(r);
+    if (!check_ids(r, ids))
+        return false;
+    for (struct json_iter it = json_iter(ids); json_next(&it);)
+        list[it.index] = id_or_zero(json_str(it.value));
+    *n = json_count(ids);
+    return true;
+}
+
 struct part { /* of the answer */
     size_t at, n;
 };

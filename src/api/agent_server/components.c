@@ -80,6 +80,22 @@ const struct openapi_component agent_server_components[] = {
                   "},\"required\":[\"sha\",\"short_sha\",\"subject\",\"author\",\"timestamp\"]}"},
     {"GitCommitsPage", "{\"type\":\"object\",\"properties\":{\"commits\":{\"type\":\"array\",\"items\":" REF(
                            "GitCommit") "},\"has_more\":" BOOLEAN "},\"required\":[\"commits\",\"has_more\"]}"},
+    {"BashCommand",
+     "{\"type\":\"object\",\"properties\":{\"command\":" TEXT ",\"cwd\":" TEXT_OR_NULL ",\"timeout\":" INTEGER
+     ",\"id\":" TEXT ",\"timestamp\":" TIME_TEXT
+     ",\"kind\":{\"type\":\"string\",\"const\":\"BashCommand\"}},\"required\":[\"command\",\"kind\"]}"},
+    {"BashOutput",
+     "{\"type\":\"object\",\"properties\":{\"id\":" TEXT ",\"timestamp\":" TIME_TEXT ",\"command_id\":" TEXT
+     ",\"order\":" INTEGER ",\"exit_code\":{\"type\":[\"integer\",\"null\"]},\"stdout\":" TEXT_OR_NULL
+     ",\"stderr\":" TEXT_OR_NULL
+     ",\"kind\":{\"type\":\"string\",\"const\":\"BashOutput\"}},\"required\":[\"command_id\",\"kind\"]}"},
+    {"BashEventBase", "{\"oneOf\":[" REF("BashCommand") "," REF("BashOutput") "]}"},
+    {"BashEventPage", "{\"type\":\"object\",\"properties\":{\"items\":{\"type\":\"array\",\"items\":" REF(
+                          "BashEventBase") "},\"next_page_id\":" TEXT_OR_NULL "},\"required\":[\"items\"]}"},
+    {"VSCodeUrlResponse",
+     "{\"type\":\"object\",\"properties\":{\"url\":" TEXT_OR_NULL "},\"required\":[\"url\"]}"},
+    {"DesktopUrlResponse",
+     "{\"type\":\"object\",\"properties\":{\"url\":" TEXT_OR_NULL "},\"required\":[\"url\"]}"},
     {"ServerInfo",
      "{\"type\":\"object\",\"properties\":{\"uptime\":" NUMBER ",\"idle_time\":" NUMBER ",\"title\":" TEXT
      ",\"version\":" TEXT ",\"sdk_version\":" TEXT ",\"tools_version\":" TEXT ",\"workspace_version\":" TEXT

@@ -198,13 +198,6 @@ static const struct json_field event_path_fields[] = {
      .doc = "Id of the event."},
 };
 
-/* A text that is no id becomes the zero id: neither names an event. */
-static struct uuid event_id(struct str text)
-{
-    struct uuid id;
-    return uuid_parse(text, &id) ? id : (struct uuid){0};
-}
-
 static void get_event(struct request *r, const void *argsp)
 {
     const struct event_args *args = argsp;
@@ -213,7 +206,7 @@ static void get_event(struct request *r, const void *argsp)
     autoerr e = NULL;
     if (!find_conversation(r, &args->id, &number))
         return;
-    struct uuid id = event_id(args->event);
+    struct uuid id = id_or_zero(args->event);
     if (store_find(store_of(r), number, &id, true, request_arena(r), &item, &e)) {
         autobuf body = {0};
         buf_add(&body, item.json);
@@ -223,32 +216,6 @@ static void get_event(struct request *r, const void *argsp)
     } else {
         request_reply_error(r, e);
     }
-}
-
-static bool check_ids(struct request *r, const struct json_value *ids)
-{
-    struct json_problems problems = {.arena = request_arena(r)};
-    struct json_path body = {.name = STR("body")};
-    struct json_input input = {.value = ids};
-    if (!ids) {
-        json_problem_at(&problems, &body, "missing", STR("Field required"), NULL, STR_NONE);
-    } else if (json_type(ids) != JSON_ARRAY) {
-        json_problem_at(&problems, &body, "list_type", STR("Input should be a list"), &input, STR_NONE);
-    } else if (json_count(ids) > PAGE_LIMIT) {
-        json_problem_at(&problems, &body, "too_long", STR("List should have at most 100 items"), NULL,
-                        STR("{\"max_length\":100}"));
-    } else {
-        for (struct json_iter it = json_iter(ids); json_next(&it);) {
-            struct json_path one = {.parent = &body, .index = it.index};
-            if (json_type(it.value) != JSON_STRING)
-                json_problem_at(&problems, &one, "string_type", STR("Input should be a string"),
-                                &(struct json_input){.value = it.value}, STR_NONE);
-        }
-    }
-    if (problems.count == 0)
-        return true;
-    request_reply_problems(r, &problems);
-    return false;
 }
 
 static bool add_event(struct request *r, const void *arg, const struct uuid *id, struct buf *out,
@@ -266,14 +233,11 @@ static bool add_event(struct request *r, const void *arg, const struct uuid *id,
 static void batch_events(struct request *r, const void *argsp)
 {
     const struct id_args *args = argsp;
-    const struct json_value *ids = request_json(r);
     struct uuid list[PAGE_LIMIT];
+    size_t n;
     int64_t number;
-    if (!check_ids(r, ids) || !find_conversation(r, &args->id, &number))
-        return;
-    for (struct json_iter it = json_iter(ids); json_next(&it);)
-        list[it.index] = event_id(json_str(it.value));
-    reply_batch(r, list, json_count(ids), add_event, &number);
+    if (batch_ids(r, list, &n) && find_conversation(r, &args->id, &number))
+        reply_batch(r, list, n, add_event, &number);
 }
 
 /* ---- POST ---- */

@@ -1,76 +1,14 @@
-/* /sockets/events/{id}: authentication, attaching to the conversation, and messages that come in.
- *
- * A client lives on the loop thread. What may block or take long (opening the conversation, parsing and sending a
- * message) happens elsewhere, one job at a time per client so that messages keep their order; a client whose socket has
- * closed is freed when its last job has come back. */
-#include "api/agent_server/app.h"
+/* /sockets/events/{id}: attaching to the conversation, and messages that come in. */
+#include "api/agent_server/socket_client.h"
 #include "base/cleanup.h"
 
-#define AUTH_MS 10000                       /* from the upgrade to the message with the key */
-#define AUTH_MESSAGE_MAX 4096               /* bytes of that message: it is parsed on the loop */
-#define WAITING_MAX 256                     /* messages of one client that wait for their turn */
-#define WAITING_BYTES_MAX (4 * 1024 * 1024) /* their text, with WAITING_OVERHEAD for each */
-#define WAITING_OVERHEAD 64                 /* memory that even an empty one costs */
-
-#define CLOSE_AUTH 4001
-#define CLOSE_MISSING 4004
-#define CLOSE_TRY_LATER 1013
-#define CLOSE_INTERNAL 1011
-
-enum stage { STAGE_AUTH, STAGE_OPENING, STAGE_ATTACHED, STAGE_CLOSED };
-
 struct client {
-    struct agent_server *app;
-    enum stage stage;
-    uint64_t socket, timer;
+    struct socket_client base;
     struct uuid id;
     enum resend resend;
     int64_t since_us;
     struct subscription *subscription;
-    struct bytes **waiting; /* a ring of WAITING_MAX; NULL while it is empty */
-    size_t waiting_first, waiting_count, waiting_bytes;
-    unsigned busy; /* jobs under way, and calls that may close the socket */
 };
-
-/* ---- messages that wait ---- */
-
-static bool waiting_add(struct client *c, struct str text)
-{
-    size_t bytes = text.n + WAITING_OVERHEAD;
-    if (c->waiting_count == WAITING_MAX || c->waiting_bytes + bytes > WAITING_BYTES_MAX)
-        return false;
-    if (!c->waiting)
-        c->waiting = xcalloc(WAITING_MAX, sizeof(*c->waiting));
-    c->waiting[(c->waiting_first + c->waiting_count++) % WAITING_MAX] = bytes_new(text);
-    c->waiting_bytes += bytes;
-    return true;
-}
-
-static struct bytes *waiting_take(struct client *c)
-{
-    struct bytes *text = c->waiting[c->waiting_first];
-    c->waiting_first = (c->waiting_first + 1) % WAITING_MAX;
-    c->waiting_bytes -= text->n + WAITING_OVERHEAD;
-    if (--c->waiting_count == 0)
-        free(steal(c->waiting)); /* an idle socket keeps no memory for messages */
-    return text;
-}
-
-/* Leaves and enters what may end the client. False: it is gone. */
-static bool client_release(struct client *c)
-{
-    if (--c->busy > 0 || c->stage != STAGE_CLOSED)
-        return true;
-    while (c->waiting_count > 0)
-        bytes_unref(waiting_take(c));
-    free(c);
-    return false;
-}
-
-static void client_refuse(struct client *c, int code, const char *reason)
-{
-    socket_close(c->app->config.server, c->socket, code, reason);
-}
 
 /* ---- messages ---- */
 
@@ -83,8 +21,6 @@ struct job {
     const char *code;
 };
 
-static void client_next(struct client *c);
-
 static void job_back(void *arg)
 {
     struct job *job = arg;
@@ -96,8 +32,7 @@ static void job_back(void *arg)
     json_doc_free(job->message);
     free(job->detail);
     free(job);
-    if (client_release(c))
-        client_next(c);
+    socket_client_leave(&c->base);
 }
 
 static void job_end(struct job *job, const char *code, struct str detail)
@@ -106,7 +41,7 @@ static void job_end(struct job *job, const char *code, struct str detail)
         job->code = code;
         job->detail = str_dup(detail);
     }
-    loop_call(job->client->app->config.loop, job_back, job);
+    loop_call(job->client->base.app->config.loop, job_back, job);
 }
 
 static void job_sent(void *arg, const struct err *e)
@@ -115,17 +50,6 @@ static void job_sent(void *arg, const struct err *e)
         job_end(arg, e->kind == ERR_INVALID ? "ValidationError" : "ServerError", str_from(err_text(e)));
     else
         job_end(arg, NULL, STR_NONE);
-}
-
-/* Such a message needs no answer, whether or not a key is asked for: clients that have one always send it. */
-static bool is_auth(const struct json_value *v)
-{
-    if (!str_is(json_get_str(v, "type"), "auth"))
-        return false;
-    for (struct json_iter it = json_iter(v); json_next(&it);)
-        if (!str_is(it.key, "type") && !str_is(it.key, "session_api_key"))
-            return false;
-    return true;
 }
 
 static void job_run(void *arg)
@@ -138,7 +62,7 @@ static void job_run(void *arg)
     autojson doc = json_parse(bytes_str(job->text), NULL, &e);
     if (!doc) {
         job_end(job, "ValidationError", str_from(err_text(e)));
-    } else if (is_auth(json_root(doc))) {
+    } else if (socket_message_is_auth(json_root(doc))) {
         job_end(job, NULL, STR_NONE);
     } else if (!message_decode(json_root(doc), NULL, true, &problems, &message)) {
         autobuf text = {0};
@@ -153,24 +77,15 @@ static void job_run(void *arg)
     }
 }
 
-static void client_next(struct client *c)
+static void on_message(struct socket_client *base, struct bytes *text)
 {
-    if (c->busy > 0 || c->stage != STAGE_ATTACHED || c->waiting_count == 0)
-        return;
+    struct client *c = CONTAINER_OF(base, struct client, base);
     struct job *job = xcalloc(1, sizeof(*job));
     job->client = c;
     job->conversation = conversation_ref(subscription_conversation(c->subscription));
-    job->text = waiting_take(c);
-    c->busy++;
-    pool_submit_always(c->app->config.pool, job_run, job);
-}
-
-static void client_take(struct client *c, struct str text)
-{
-    if (waiting_add(c, text))
-        client_next(c);
-    else
-        client_refuse(c, CLOSE_TRY_LATER, "Too many messages are waiting");
+    job->text = text;
+    socket_client_enter(base);
+    pool_submit_always(base->app->config.pool, job_run, job);
 }
 
 /* ---- attaching ---- */
@@ -184,33 +99,29 @@ struct opened {
 /* Takes the reference. */
 static void client_attach(struct client *c, struct conversation *conversation)
 {
-    c->subscription = subscription_open(conversation, c->socket, c->resend, c->since_us);
-    if (!c->subscription) {
-        client_refuse(c, CLOSE_TRY_LATER, "Too many connections for this conversation");
-        return;
-    }
-    if (c->stage == STAGE_CLOSED) { /* while the first frames were sent */
+    c->subscription = subscription_open(conversation, c->base.socket, c->resend, c->since_us);
+    if (!c->subscription)
+        socket_client_refuse(&c->base, CLOSE_TRY_LATER, "Too many connections for this conversation");
+    else if (c->base.stage == SOCKET_CLOSED) /* while the first frames were sent */
         subscription_close(steal(c->subscription));
-        return;
-    }
-    c->stage = STAGE_ATTACHED;
+    else
+        socket_client_attached(&c->base);
 }
 
 static void opened_back(void *arg)
 {
     struct opened *o = arg;
     struct client *c = o->client;
-    if (c->stage == STAGE_CLOSED)
+    if (c->base.stage == SOCKET_CLOSED)
         conversation_unref(o->conversation);
     else if (o->conversation)
         client_attach(c, o->conversation);
     else if (o->missing)
-        client_refuse(c, CLOSE_MISSING, "Conversation not found");
+        socket_client_refuse(&c->base, CLOSE_MISSING, "Conversation not found");
     else
-        client_refuse(c, CLOSE_INTERNAL, "The conversation cannot be opened");
+        socket_client_refuse(&c->base, CLOSE_INTERNAL, "The conversation cannot be opened");
     free(o);
-    if (client_release(c))
-        client_next(c);
+    socket_client_leave(&c->base);
 }
 
 /* Any thread. */
@@ -219,85 +130,33 @@ static void client_opened(void *arg, struct conversation *conversation, const st
     struct opened *o = arg;
     o->conversation = conversation;
     o->missing = e && e->kind == ERR_NOT_FOUND;
-    loop_call(o->client->app->config.loop, opened_back, o);
+    loop_call(o->client->base.app->config.loop, opened_back, o);
 }
 
-static void client_open(struct client *c)
+static void on_open(struct socket_client *base)
 {
-    if (c->stage == STAGE_CLOSED)
-        return;
+    struct client *c = CONTAINER_OF(base, struct client, base);
     struct opened *o = xcalloc(1, sizeof(*o));
     o->client = c;
-    c->stage = STAGE_OPENING;
-    c->busy++;
-    conversations_open(c->app->config.conversations, &c->id, client_opened, o);
+    socket_client_enter(base);
+    conversations_open(base->app->config.conversations, &c->id, client_opened, o);
 }
 
-/* ---- authentication ---- */
-
-static bool key_valid(const struct agent_server *a, struct str key)
+static void on_room(struct socket_client *base)
 {
-    bool valid = false;
-    for (size_t i = 0; i < a->config.key_count; i++)
-        valid |= str_eq_secret(a->config.keys[i], key);
-    return valid;
+    subscription_room(CONTAINER_OF(base, struct client, base)->subscription);
 }
 
-static void auth_expired(void *arg)
+static void on_closed(struct socket_client *base)
 {
-    struct client *c = arg;
-    c->timer = 0;
-    client_refuse(c, CLOSE_AUTH, "Authentication failed");
+    subscription_close(steal(CONTAINER_OF(base, struct client, base)->subscription));
 }
 
-static void client_authenticate(struct client *c, struct str text)
-{
-    autojson doc = text.n <= AUTH_MESSAGE_MAX ? json_parse(text, NULL, NULL) : NULL;
-    struct str key = json_get_str(json_root(doc), "session_api_key");
-    if (!str_is(json_get_str(json_root(doc), "type"), "auth") || !key.p || !key_valid(c->app, key)) {
-        client_refuse(c, CLOSE_AUTH, "Authentication failed");
-        return;
-    }
-    loop_timer_cancel(c->app->config.loop, c->timer);
-    c->timer = 0;
-    client_open(c);
-}
-
-/* ---- what the socket says ---- */
-
-static void on_text(void *arg, uint64_t socket, struct str message)
-{
-    struct client *c = arg;
-    c->socket = socket; /* a frame may come with the upgrade itself */
-    if (c->stage == STAGE_AUTH)
-        client_authenticate(c, message);
-    else if (c->stage != STAGE_CLOSED)
-        client_take(c, message);
-}
-
-static void on_room(void *arg, uint64_t socket)
-{
-    struct client *c = arg;
-    (void)socket;
-    if (c->subscription)
-        subscription_room(c->subscription);
-}
-
-static void on_close(void *arg, uint64_t socket)
-{
-    struct client *c = arg;
-    (void)socket;
-    c->busy++;
-    if (c->timer)
-        loop_timer_cancel(c->app->config.loop, c->timer);
-    if (c->stage == STAGE_ATTACHED)
-        subscription_close(steal(c->subscription));
-    c->stage = STAGE_CLOSED;
-    client_release(c);
-}
-
-static const struct socket_callbacks callbacks = {
-    .on_text = on_text, .on_room = on_room, .on_close = on_close};
+static const struct socket_kind kind = {.size = sizeof(struct client),
+                                        .open = on_open,
+                                        .message = on_message,
+                                        .room = on_room,
+                                        .closed = on_closed};
 
 /* ---- the route ---- */
 
@@ -336,29 +195,8 @@ static enum resend resend_of(const struct socket_args *args)
 static void open_socket(struct request *r, const void *argsp)
 {
     const struct socket_args *args = argsp;
-    struct agent_server *a = app_of(r);
-    struct str key = args->key.n > 0 ? args->key : request_header(r, "x-session-api-key");
-    bool open = a->config.key_count == 0;
-    if (!open && key.n > 0 && !key_valid(a, key)) {
-        request_refuse_socket(r, 403); /* a close with 4001 before the handshake is over */
-        return;
-    }
-    open |= key.n > 0;
-    struct client *c = xcalloc(1, sizeof(*c));
-    *c = (struct client){
-        .app = a,
-        .stage = open ? STAGE_OPENING : STAGE_AUTH,
-        .id = args->id,
-        .resend = resend_of(args),
-        .since_us = args->since_us,
-        .busy = 1,
-    };
-    c->socket = request_accept_socket(r, &callbacks, c);
-    if (open)
-        client_open(c);
-    else if (c->stage == STAGE_AUTH)
-        c->timer = loop_timer(a->config.loop, AUTH_MS, auth_expired, c);
-    client_release(c);
+    struct client c = {.id = args->id, .resend = resend_of(args), .since_us = args->since_us};
+    socket_client_accept(r, &kind, args->key, &c.base);
 }
 
 static const struct route routes[] = {{
