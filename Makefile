@@ -2,7 +2,7 @@
 PREFIX ?= /usr/local
 export TASK
 
-.PHONY: help deps deps-build build run test bench asan tsan fuzz format lint clean install
+.PHONY: help deps deps-build build run test conformance bench asan tsan fuzz format lint clean install
 
 help:
 	@echo 'make deps      install what building, testing and measuring need (Debian, Ubuntu; root or sudo)'
@@ -10,6 +10,7 @@ help:
 	@echo 'make run       install what building needs, build, start the server and play the demonstration;'
 	@echo "               TASK='...' with LLM_API_KEY and LLM_MODEL set: run that task with that model instead"
 	@echo 'make test      install, build, run every test'
+	@echo 'make conformance  the official clients against this server, as a table'
 	@echo 'make bench     install, build, measure'
 	@echo 'make asan      the unit tests under AddressSanitizer and UBSan (tsan: ThreadSanitizer)'
 	@echo 'make fuzz      each fuzz target for SECONDS=30'
@@ -35,6 +36,10 @@ run: deps-build
 test: deps
 	@scripts/build build
 	@scripts/test
+
+conformance: deps
+	@scripts/build build
+	@scripts/conformance
 
 bench: deps
 	@scripts/build build
