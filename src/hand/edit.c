@@ -15,6 +15,7 @@ struct edit {
     struct call *call;
     struct str fields, command, name;
     char *path;
+    struct buf key;  /* the path in its normal form, for the history */
     size_t limit;    /* characters of text */
     struct buf text; /* for the model */
     bool failed;
@@ -103,7 +104,7 @@ static void picture_start(struct edit *d, struct buf *bytes, const char *type)
 {
     struct picture *p = xcalloc(1, sizeof(*p));
     struct call *c = d->call;
-    buf_addf(&d->text, "The image %s was read; it is shown here.", d->path);
+    buf_addf(&d->text, "The image %s was read; it follows, for those who can see images.", d->path);
     add_result(d, &p->result);
     wire_add_str(&p->result, F_IMAGE_TYPE, str_from(type));
     p->bytes = *bytes;
@@ -126,12 +127,21 @@ static bool load(struct edit *d, struct buf *bytes)
     return refuse(d, "%s cannot be opened in the editor: %s.", d->path, err_text(e));
 }
 
+static bool refuse_bytes(struct edit *d)
+{
+    return refuse(
+        d,
+        "%s is a binary file of a kind that cannot be viewed or edited here, or a text in another encoding than "
+        "UTF-8, UTF-16 or Windows-1252.",
+        d->path);
+}
+
 static bool load_text(struct edit *d, struct buf *bytes, struct buf *text, enum encoding *encoding)
 {
     if (!load(d, bytes))
         return false;
     if (!text_decode(buf_str(bytes), text, encoding))
-        return refuse(d, "%s is a binary file of a kind that cannot be viewed or edited here.", d->path);
+        return refuse_bytes(d);
     return true;
 }
 
@@ -146,7 +156,7 @@ static bool store(struct edit *d, struct str old_bytes, enum encoding encoding)
                       d->path);
     if (!file_save(d->path, buf_str(&bytes), &e))
         return refuse_err(d, e);
-    history_push(d->call->hand, d->name, str_from(d->path), old_bytes);
+    history_push(d->call->hand, d->name, buf_str(&d->key), old_bytes);
     d->has_before = d->has_after = true;
     return true;
 }
@@ -230,7 +240,7 @@ static bool run_view(struct edit *d)
         return true;
     }
     if (!text_decode(buf_str(&bytes), &text, &encoding))
-        return refuse(d, "%s is a binary file of a kind that cannot be viewed or edited here.", d->path);
+        return refuse_bytes(d);
     return view_lines(d, buf_str(&text), ranged);
 }
 
@@ -245,7 +255,7 @@ static bool run_create(struct edit *d)
     if (!file_save(d->path, content, &e))
         return refuse_err(d, e);
     /* As elsewhere: undo right after create gives the same text. */
-    history_push(d->call->hand, d->name, str_from(d->path), content);
+    history_push(d->call->hand, d->name, buf_str(&d->key), content);
     buf_add(&d->after, content);
     d->has_after = true;
     buf_addf(&d->text, "A new file was created at %s.", d->path);
@@ -367,10 +377,10 @@ static bool run_undo(struct edit *d)
     enum encoding encoding;
     if (!load_text(d, &bytes, &d->before, &encoding))
         return false;
-    if (!history_pop(d->call->hand, d->name, str_from(d->path), &old))
+    if (!history_pop(d->call->hand, d->name, buf_str(&d->key), &old))
         return refuse(d, "There is no edit of %s to undo.", d->path);
     if (!file_save(d->path, buf_str(&old), &e)) {
-        history_push(d->call->hand, d->name, str_from(d->path), buf_str(&old));
+        history_push(d->call->hand, d->name, buf_str(&d->key), buf_str(&old));
         return refuse_err(d, e);
     }
     if (!text_decode(buf_str(&old), &d->after, &encoding))
@@ -397,15 +407,24 @@ static const struct command {
     {"undo_edit", run_undo, false, false},
 };
 
-static bool check_absolute(struct edit *d)
+/* Names what exists at `path` below the working directory. */
+static void suggest(struct edit *d, struct str path)
 {
     autobuf there = {0};
+    struct str cwd = wire_get_str(d->fields, F_CWD);
+    while (path.n && path.p[0] == '/')
+        path = str_sub(path, 1, path.n);
+    path_join(&there, cwd, path);
+    if (path_is_absolute(cwd) && path.n && file_kind(there.p) != FILE_MISSING)
+        buf_addf(&d->text, " Perhaps %s is meant?", there.p);
+}
+
+static bool check_absolute(struct edit *d)
+{
     if (path_is_absolute(str_from(d->path)))
         return true;
     refuse(d, "Invalid `path` %s: it must be absolute, beginning with `/`.", d->path);
-    path_join(&there, wire_get_str(d->fields, F_CWD), str_from(d->path));
-    if (path_is_absolute(buf_str(&there)) && file_kind(there.p) != FILE_MISSING)
-        buf_addf(&d->text, " Perhaps %s is meant?", there.p);
+    suggest(d, str_from(d->path));
     return false;
 }
 
@@ -424,8 +443,9 @@ static bool check_path(struct edit *d, const struct command *command)
     if (!command->creates && !d->exists) {
         if (errno != ENOENT && errno != ENOTDIR)
             return refuse(d, "Invalid `path` %s: it cannot be reached (%s).", d->path, strerror(errno));
-        return refuse(d, "Invalid `path` %s: it does not exist. Give the path of something that does.",
-                      d->path);
+        refuse(d, "Invalid `path` %s: it does not exist. Give the path of something that does.", d->path);
+        suggest(d, str_from(d->path)); /* a path from the top of the project */
+        return false;
     }
     if (kind == FILE_DIRECTORY && !command->directories)
         return refuse(d, "Invalid `path` %s: it is a directory, and only `view` works on directories.",
@@ -461,6 +481,7 @@ void edit_start(struct call *c)
     autofree char *path = str_dup(wire_get_str(fields, F_PATH).p ? wire_get_str(fields, F_PATH) : STR(""));
     const struct command *command = find_command(d.command);
     d.path = path;
+    path_normalize(&d.key, str_from(path));
     if (!command)
         refuse(&d, "There is no command `%.*s`; there are view, create, str_replace, insert and undo_edit.",
                STR_ARG(quoted(d.command)));
@@ -471,6 +492,7 @@ void edit_start(struct call *c)
         add_result(&d, &result);
         call_done(c, WIRE_OK, &result);
     }
+    buf_deinit(&d.key);
     buf_deinit(&d.text);
     buf_deinit(&d.before);
     buf_deinit(&d.after);

@@ -10,9 +10,18 @@
 #define EDIT_OUTPUT 16000      /* characters of text for the model, unless the call says otherwise */
 
 /* --- edit_text.c */
-enum encoding { ENC_UTF8, ENC_UTF8_BOM, ENC_UTF16_LE, ENC_UTF16_BE, ENC_CP1252 };
+enum encoding {
+    ENC_UTF8,
+    ENC_UTF8_BOM,
+    ENC_UTF16_LE, /* with a mark at the beginning */
+    ENC_UTF16_BE,
+    ENC_UTF16_LE_BARE, /* without */
+    ENC_UTF16_BE_BARE,
+    ENC_CP1252,
+};
 
-/* To UTF-8, with CRLF as LF. False if the bytes are no text. CP1252 covers Latin-1. */
+/* To UTF-8, with CRLF as LF. False if the bytes are no text, or one in an encoding that is not known here, which would
+ * come back broken. CP1252 covers Latin-1. */
 bool text_decode(struct str bytes, struct buf *out, enum encoding *encoding);
 bool text_decode_exact(struct str bytes, struct buf *out, enum encoding *encoding); /* CRLF stays */
 /* Back. What the encoding cannot express makes all of it UTF-8. */

@@ -1,6 +1,8 @@
 #include "base/utf8.h"
 #include "hand/edit.h"
 
+#define WESTERN_RUN 4 /* characters above ASCII in a row */
+
 /* What CP1252 has at 0x80-0x9f; 0: nothing. */
 static const uint16_t cp1252[32] = {
     0x20ac, 0,      0x201a, 0x0192, 0x201e, 0x2026, 0x2020, 0x2021, 0x02c6, 0x2030, 0x0160,
@@ -15,8 +17,27 @@ static bool is_text_control(unsigned char c)
     return (c >= '\b' && c <= '\r') || c == 0x1b;
 }
 
+/* Western texts have single letters above ASCII, seldom three in a row. Where most of them stand in longer runs it is a
+ * script of its own, in an encoding of its own. */
+static bool is_western(struct str bytes)
+{
+    size_t all = 0, in_runs = 0, run = 0;
+    for (size_t i = 0; i <= bytes.n; i++) {
+        if (i < bytes.n && (unsigned char)bytes.p[i] >= 0x80) {
+            run++;
+            continue;
+        }
+        all += run;
+        in_runs += run >= WESTERN_RUN ? run : 0;
+        run = 0;
+    }
+    return in_runs * 2 <= all;
+}
+
 static bool cp1252_decode(struct str bytes, struct buf *out)
 {
+    if (!is_western(bytes))
+        return false;
     for (size_t i = 0; i < bytes.n; i++) {
         unsigned char c = (unsigned char)bytes.p[i];
         uint32_t code_point = c >= 0x80 && c < 0xa0 ? cp1252[c - 0x80] : c;
@@ -81,7 +102,7 @@ bool text_decode_exact(struct str bytes, struct buf *out, enum encoding *encodin
     if (str_find_char(bytes, '\0') >= 0) {
         if (!guess_utf16(bytes, &big))
             return false;
-        *encoding = big ? ENC_UTF16_BE : ENC_UTF16_LE;
+        *encoding = big ? ENC_UTF16_BE_BARE : ENC_UTF16_LE_BARE;
         return utf16_decode(bytes, big, out);
     }
     if (utf8_valid(bytes)) {
@@ -141,7 +162,6 @@ static void utf16_unit(struct buf *out, unsigned value, bool big)
 static void utf16_encode(struct str text, bool big, struct buf *out)
 {
     uint32_t c;
-    utf16_unit(out, 0xfeff, big);
     for (unsigned n; (n = utf8_next(text, &c)) > 0; text = str_sub(text, n, text.n)) {
         if (c >= 0x10000) {
             utf16_unit(out, 0xd800 + ((c - 0x10000) >> 10), big);
@@ -155,7 +175,12 @@ void text_encode(struct str text, enum encoding encoding, struct buf *out)
 {
     switch (encoding) {
     case ENC_UTF16_LE:
-    case ENC_UTF16_BE: utf16_encode(text, encoding == ENC_UTF16_BE, out); return;
+    case ENC_UTF16_BE:
+        utf16_unit(out, 0xfeff, encoding == ENC_UTF16_BE);
+        utf16_encode(text, encoding == ENC_UTF16_BE, out);
+        return;
+    case ENC_UTF16_LE_BARE:
+    case ENC_UTF16_BE_BARE: utf16_encode(text, encoding == ENC_UTF16_BE_BARE, out); return;
     case ENC_CP1252:
         if (cp1252_encode(text, out))
             return;

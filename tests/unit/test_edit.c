@@ -139,6 +139,9 @@ static void test_paths(void **state)
     assert_says(EDIT("view", "./there.txt"), true, "must be absolute");
     assert_says(EDIT("view", "./there.txt", .cwd = root), true, place("there.txt"));
     assert_says(EDIT("view", "missing"), true, "does not exist");
+    /* As seen from the top of the project. */
+    assert_says(EDIT("view", "/there.txt", .cwd = root), true, place("there.txt"));
+    assert_true(str_find(field(EDIT("view", "/no.txt", .cwd = root), F_TEXT), STR("Perhaps")) < 0);
     assert_says(EDIT("str_replace", "missing", .old = "a", .new = "b"), true, "does not exist");
     assert_says(EDIT("insert", "/tmp", .line = 1, .new = "b"), true, "is a directory");
     assert_says(EDIT("create", "/tmp", .text = "b"), true, "exists already");
@@ -279,6 +282,12 @@ static void test_undo(void **state)
         assert_true(str_starts(field(o, F_OLD), STR("v")));
     }
     assert_says(EDIT("undo_edit", "u.txt"), true, "no edit");
+    /* Another name of the same path is the same file. */
+    write_bytes("same.txt", STR("a"));
+    EDIT("str_replace", "same.txt", .old = "a", .new = "b");
+    char twice[4096];
+    snprintf(twice, sizeof(twice), "%s//./same.txt", root);
+    assert_says(EDIT("undo_edit", twice), false, "     1\ta\n");
     /* The bytes come back, not only the text. */
     write_bytes("crlf.txt", STR("a\r\nb\r\n"));
     EDIT("str_replace", "crlf.txt", .old = "a\nb", .new = "c");
@@ -304,6 +313,14 @@ static void test_encodings(void **state)
          "b", "😀"},
         {STR_INIT("\xfe\xff\0a\0b\0\r\0\n"), STR_INIT("\xfe\xff\0a\0c\0\n"), "b", "c"},
         {STR_INIT("tab\tand \x1b[1m bell-free\n"), STR_INIT("tab\tor \x1b[1m bell-free\n"), "and", "or"},
+        {STR_INIT("a\0b\0\n\0a\0a\0a\0"), STR_INIT("a\0\x7c\x01\n\0a\0a\0a\0"), "b",
+         "ż"}, /* UTF-16 without a mark */
+        {STR_INIT("\0a\0b\0\n\0a"), STR_INIT("\0a\0c\0\n\0a"), "b", "c"},
+        {STR_INIT("\xc9t\xe9 cr\xe9\xe9"
+                  "e\n"),
+         STR_INIT("\xc9t\xe9 n\xe9"
+                  "e\n"),
+         "créée", "née"},
         {STR_INIT("lone\rreturn\r\n"), STR_INIT("lone\rRETURN\n"), "return", "RETURN"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -323,6 +340,11 @@ static void test_refuses_binary_and_huge(void **state)
     assert_says(EDIT("str_replace", "bin", .old = "ELF", .new = "elf"), true, "binary");
     write_bytes("bin2", STR("\x93\x01\x02\x8d\x90"));
     assert_says(EDIT("view", "bin2"), true, "binary");
+    /* In another encoding: Russian in Windows-1251, Chinese in GBK. Edited as Windows-1252 they would come back broken. */
+    write_bytes("russian", STR("# \xef\xf0\xe8\xe2\xe5\xf2, \xec\xe8\xf0\n"));
+    assert_says(EDIT("view", "russian"), true, "another encoding");
+    write_bytes("chinese", STR("x = 1 # \xc4\xe3\xba\xc3\xca\xc0\xbd\xe7\n"));
+    assert_says(EDIT("str_replace", "chinese", .old = "1", .new = "2"), true, "another encoding");
     write_bytes("huge", STR(""));
     assert_int_equal(truncate(place("huge"), 11 * 1024 * 1024 + 512 * 1024), 0);
     assert_says(EDIT("view", "huge"), true, "11.5 MB");
