@@ -20,6 +20,7 @@ void agent_unref(struct agent *a)
     if (!a || atomic_fetch_sub_explicit(&a->refs, 1, memory_order_acq_rel) != 1)
         return;
     llm_unref(a->llm);
+    condensers_deinit(&a->condensers);
     buf_deinit(&a->unknown_tool);
     buf_deinit(&a->system_prompt);
     buf_deinit(&a->suffix);
@@ -112,6 +113,7 @@ static bool config_read(struct agent *a, const struct json_value *config,
     a->has_prompt = !json_is_null(json_get(config, "system_prompt"));
     return tools_read(a, json_get(config, "tools"), e) &&
            concurrency_read(a, json_get(config, "tool_concurrency_limit"), e) &&
+           condensers_read(&a->condensers, json_get(config, "condenser"), env, e) &&
            defaults_read(a, json_get(config, "include_default_tools"), e) &&
            text_read(config, "system_prompt", "agent.", &a->system_prompt, e) &&
            text_read(context, "system_message_suffix", "agent.agent_context.", &a->suffix, e) &&

@@ -24,6 +24,7 @@ struct llm *agent_llm(const struct agent *a);
 /* ERR_INVALID names the first tool of the configuration that does not exist. */
 bool agent_check(const struct agent *a, struct err **e);
 bool agent_has_analyzer(const struct agent *a);
+bool agent_condenses(const struct agent *a); /* it has a condenser that a request can be made to */
 
 enum risk { RISK_UNKNOWN, RISK_LOW, RISK_MEDIUM, RISK_HIGH };
 enum policy_kind { POLICY_NEVER, POLICY_ALWAYS, POLICY_RISKY };
@@ -79,6 +80,15 @@ enum step {
  * caller. ERR_CANCELLED: interrupted; the caller answers open actions. */
 bool agent_step(struct agent *a, struct view *view, const struct agent_host *host, enum step *outcome,
                 struct err **e);
+
+/* Condenses the view now: CondensationRequest and Condensation in one commit. ERR_INVALID when there is nothing to
+ * condense; else as for a model call. Nothing is appended on failure. */
+bool agent_condense(struct agent *a, struct view *view, const struct agent_host *host, struct err **e);
+
+/* The request of a question beside the run: the view and one more message, with the agent's tools, so that the model
+ * understands the calls it reads. In the arena; texts are borrowed from the view and `question`. */
+void agent_ask(struct agent *a, const struct view *view, struct str question, struct arena *arena,
+               struct llm_request *out);
 
 /* The SystemPromptEvent, first event of every conversation. `secret_names` for the dynamic part. */
 void agent_system_prompt(const struct agent *a, struct str working_dir, const struct mask *secrets,

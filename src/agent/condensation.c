@@ -2,18 +2,19 @@
 #include "agent/view_items.h"
 #include <stdlib.h>
 
-/* A summary that is itself forgotten later is named by its condensation's id and this ending. */
-#define SUMMARY_ENDING "-summary"
+struct str item_name(const struct item *i, char text[ITEM_NAME_MAX])
+{
+    struct str id = uuid_dashed(&i->id, text);
+    if (i->kind != EVENT_CONDENSATION)
+        return id;
+    memcpy(text + id.n, SUMMARY_ENDING, sizeof(SUMMARY_ENDING));
+    return str_make(text, id.n + sizeof(SUMMARY_ENDING) - 1);
+}
 
 static bool is_forgotten(const struct map *ids, const struct item *i)
 {
-    char text[UUID_DASHED_LEN + sizeof(SUMMARY_ENDING)];
-    struct str id = uuid_dashed(&i->id, text);
-    if (i->kind == EVENT_CONDENSATION) {
-        memcpy(text + id.n, SUMMARY_ENDING, sizeof(SUMMARY_ENDING));
-        id = str_make(text, id.n + sizeof(SUMMARY_ENDING) - 1);
-    }
-    return map_get(ids, id) != NULL;
+    char text[ITEM_NAME_MAX];
+    return map_get(ids, item_name(i, text)) != NULL;
 }
 
 /* Marks what is forgotten; pointers to it are cleared before it goes. */
@@ -108,5 +109,6 @@ void view_condense(struct view *v, struct json_doc *doc)
     drop_forgotten(v);
     summary_insert(v, doc);
     relink(v);
+    v->condense_requested = false;
     v->built->settled_items = v->built->settled_messages = 0;
 }

@@ -1,5 +1,6 @@
 /* One turn of the agent: run what is open, or ask the model and act on its answer. */
-#include "agent/internal.h"
+#include "agent/agent_config.h"
+#include "agent/view_items.h"
 #include "base/log.h"
 
 #define FILTERED \
@@ -85,6 +86,47 @@ static bool tell_model(const struct agent_host *host, const struct err *why, boo
     return append_one(host, &d, 0, e);
 }
 
+/* The history does not fit, or the provider cannot read it: with a condenser the next step makes it shorter. */
+static bool ask_condensation(const struct agent *a, const struct view *view, const struct agent_host *host,
+                             const struct err *why, bool *asked, struct err **e)
+{
+    struct event_draft d;
+    bool too_long = why->code && (strcmp(why->code, "LLMContextWindowExceedError") == 0 ||
+                                  strcmp(why->code, "LLMMalformedConversationHistoryError") == 0);
+    *asked = too_long && agent_condenses(a) && view->condense_requests < CONDENSE_OVERFLOWS_MAX;
+    if (!*asked)
+        return true;
+    event_draft_init(&d, EVENT_CONDENSATION_REQUEST, SOURCE_ENVIRONMENT);
+    return append_one(host, &d, 0, e);
+}
+
+static bool condense(struct agent *a, const struct tool_set *tools, struct view *view,
+                     const struct agent_host *host, struct arena *arena, bool asked, bool *condensed,
+                     struct err **e)
+{
+    const struct llm_tool *offered = step_llm_tools(tools, host->has_analyzer, arena);
+    autoerr why = NULL;
+    if (condense_step(&a->condensers, a->llm, offered, tools->n, view, host, asked, condensed, &why))
+        return true;
+    if (e && !*e)
+        *e = why->kind == ERR_CANCELLED ? steal(why) : err_masked(host, why);
+    return false;
+}
+
+bool agent_condenses(const struct agent *a)
+{
+    return a->condensers.n > 0;
+}
+
+bool agent_condense(struct agent *a, struct view *view, const struct agent_host *host, struct err **e)
+{
+    autoarena arena = arena_new();
+    bool condensed = false;
+    if (!condense(a, step_tools(a, host, arena), view, host, arena, true, &condensed, e))
+        return false;
+    return condensed || err_set(e, ERR_INVALID, "there is nothing to condense yet");
+}
+
 bool agent_step(struct agent *a, struct view *view, const struct agent_host *host, enum step *outcome,
                 struct err **e)
 {
@@ -95,21 +137,26 @@ bool agent_step(struct agent *a, struct view *view, const struct agent_host *hos
     const struct tool_set *tools = step_tools(a, host, arena);
     if (view_open(view) > 0)
         return execute_open(a, tools, view, host, outcome, e);
+    bool condensed = false;
+    if (!condense(a, tools, view, host, arena, false, &condensed, e))
+        return false;
+    if (condensed)
+        return true;
     if (view_image_asked(view) && !llm_vision(agent_llm(a)))
         return explain_no_vision(host, outcome, e);
 
     autoerr why = NULL;
     struct llm_answer answer = {0};
-    bool told = false, run = false;
+    bool told = false, asked = false, run = false;
     if (!ask_model(a, tools, view, host, arena, &answer, &why)) {
         if (!why)
             return err_set(e, ERR_INTERNAL, "the model call failed for an unknown reason");
         autoerr shown = err_masked(host, why);
-        if (!tell_model(host, shown, &told, e))
+        if (!tell_model(host, shown, &told, e) || !ask_condensation(a, view, host, shown, &asked, e))
             return false;
-        if (!told && e)
+        if (!told && !asked && e)
             *e = steal(shown);
-        return told;
+        return told || asked;
     }
     if (!answer_append(a, tools, view, host, &answer, arena, outcome, &run, e))
         return false;

@@ -130,6 +130,7 @@ static void add_message(struct view *v, struct json_doc *doc)
     v->prompt_blocked = false;
     if (str_is(source, "user"))
         vec_push(&v->prompts, i->id);
+    v->condense_requests = 0;
     if (str_is(source, "agent")) {
         v->turns += json_get_str(i->event, "llm_response_id").n > 0;
         v->image_asked = false;
@@ -181,6 +182,7 @@ static void add_action(struct view *v, struct json_doc *doc)
     if (i->call.name.n == 0)
         i->call.name = json_get_str(i->event, "tool_name");
     parts_add(i, json_get(i->event, "thought"));
+    v->condense_requests = 0;
     map_put(v->calls, i->event_call_id, v);
     /* Calls of one answer follow each other; that a provider repeats response ids must not join two answers. */
     if (v->last && str_eq(v->last->response_id, i->response_id)) {
@@ -288,9 +290,13 @@ bool view_add(struct view *v, enum event_kind kind, struct str json, struct err 
     case EVENT_USER_REJECT: add_result(v, kind, doc); break;
     case EVENT_CONDENSATION: view_condense(v, doc); break;
     case EVENT_HOOK_EXECUTION: view_hook(v, doc); break;
+    case EVENT_CONDENSATION_REQUEST:
+        v->condense_requested = true;
+        v->condense_requests++;
+        json_doc_free(doc);
+        break;
     case EVENT_PAUSE:
     case EVENT_INTERRUPT:
-    case EVENT_CONDENSATION_REQUEST:
     case EVENT_STATE_UPDATE:
     case EVENT_CONVERSATION_ERROR:
     case EVENT_LLM_COMPLETION_LOG:

@@ -64,11 +64,18 @@ struct view {
     struct trace traces[TRACES_MAX];
     size_t traced;
     struct buf error_tool, error_text; /* of the newest AgentErrorEvent */
+    bool condense_requested;     /* a CondensationRequest that no Condensation has followed */
+    unsigned condense_requests;  /* since the agent's last answer or the user's last message */
+    size_t condense_wait;        /* items before which a condensation that failed is not tried again by itself */
 };
 
 void item_free(struct item *i);
 /* view_hooks.c. Takes `doc`. */
 void view_hook(struct view *v, struct json_doc *doc);
+/* What a Condensation calls it: its event's id, or for a summary that of its condensation with an ending. */
+#define SUMMARY_ENDING "-summary"
+#define ITEM_NAME_MAX (UUID_DASHED_LEN + sizeof(SUMMARY_ENDING))
+struct str item_name(const struct item *i, char text[ITEM_NAME_MAX]);
 /* condensation.c: hides what a Condensation forgets and puts its summary in. Takes `doc`. */
 void view_condense(struct view *v, struct json_doc *doc);
 /* stuck.c */

@@ -8,6 +8,7 @@
 struct start { /* a request whose commit starts, or joins, a run */
     struct conversation *c;
     uint64_t run_number; /* 0: no run is wanted */
+    bool titles;         /* a first message: the conversation gets a title by itself */
     conversation_done done;
     void *arg;
 };
@@ -45,6 +46,8 @@ static void start_committed(void *arg, const struct err *e)
         run_launch(launch);
     if (discard)
         run_discard(discard);
+    if (s->titles && !e)
+        conversation_title_begin(s->c);
     conversation_unref(s->c);
     free(s);
 }
@@ -153,6 +156,7 @@ static bool queue_message(struct start *s, const struct json_value *message, boo
     user_message(&d, message);
     vec_push(&drafts, d);
     struct doc *doc = doc_copy(next->doc);
+    s->titles = !doc->has_last_user && !doc->title && next->config->autotitle && next->config->agent;
     doc->has_last_user = true;
     doc->last_user = d.id;
     if (initial) {
@@ -297,7 +301,9 @@ void conversation_interrupt(struct conversation *c, conversation_done done, void
     bool running = false;
     WITH_LOCK(&c->lock)
     {
-        running = c->run != NULL;
+        running = c->run != NULL && !condense_only(c->run);
+        if (c->run && !running)
+            mailbox_cancel(c->run->mailbox);
         if (running && c->pending->status == STATUS_RUNNING) {
             c->wish_seq = -1; /* what was asked for before is cancelled, too */
             run_interrupt(c->run);

@@ -127,6 +127,18 @@ void conversation_set_analyzer(struct conversation *c, const struct json_value *
 /* Adds or replaces. ERR_INVALID names the secret that cannot be read. */
 void conversation_set_secrets(struct conversation *c, const struct json_value *secrets,
                               conversation_done done, void *arg);
+/* Shortens what the model reads. While the agent runs it is done between two steps; otherwise a run is started that does
+ * nothing else and leaves the status as it is. `done` when the Condensation is stored. ERR_INVALID: no condenser, or
+ * nothing to condense; ERR_UPSTREAM and others: the summarising model failed, and nothing has changed. */
+void conversation_condense(struct conversation *c, conversation_done done, void *arg);
+/* A question beside the run: the history is read, nothing of it changes, and no run waits for it or is waited for. `text` is
+ * valid during the call. What it cost is in the stats under `ask-agent-llm`. */
+typedef void (*conversation_told)(void *arg, struct str text, const struct err *e);
+void conversation_ask(struct conversation *c, struct str question, conversation_told done, void *arg);
+/* A title of at most `max_length` characters for the first user message, not stored. `llm`: an LLM object, or NULL for the
+ * agent's. A model that fails gives the beginning of the message. ERR_INVALID: no such message yet, or a bad `llm`. */
+void conversation_make_title(struct conversation *c, const struct json_value *llm, int64_t max_length,
+                             conversation_told done, void *arg);
 /* `title` STR_NONE: unchanged; `tags` NULL: unchanged. */
 void conversation_set_title(struct conversation *c, struct str title, const struct json_value *tags,
                             conversation_done done, void *arg);

@@ -21,6 +21,8 @@ struct conversations {
     atomic_size_t tail_bytes; /* of all tails */
     atomic_size_t runs;       /* threads */
     atomic_bool closing;
+    struct map_u64 *asides; /* registry lock: number → the outward call of a model call beside the runs, or 0 */
+    uint64_t aside_number;
     uint64_t sweep_timer;      /* loop: eviction */
     uint64_t renew_timer;      /* loop: leases */
     void (*closed)(void *arg); /* loop: set by conversations_close */
@@ -54,6 +56,7 @@ struct run {
     bool interrupt;       /* cancelled; so is the mailbox */
     bool unrecorded;      /* its end could not be stored: the repair tells the sockets, not the run */
     uint64_t answered_ns; /* when the last request that started or joined it was answered */
+    struct condense_wish *condense; /* who waits for a condensation; what is left at the end is answered then */
 };
 
 struct conversation {
@@ -125,6 +128,23 @@ void conversation_mend_stop(struct conversation *c); /* loop; the next start rep
 
 /* control.c *worker*: the first message of a creation that was cut off; nothing if there is none. */
 void conversation_send_initial(struct conversation *c, conversation_done done, void *arg);
+
+/* condense.c */
+struct condense_wish *condense_take(struct run *run); /* under the append lock */
+void condense_answer(struct condense_wish *wishes, const struct err *e);
+/* Is this a run that only condenses? Under the append lock. */
+bool condense_only(const struct run *run);
+
+/* aside.c: model calls beside the runs, so that a server that stops can end them. Any thread. */
+uint64_t aside_begin(struct conversations *s);
+void aside_started(struct conversations *s, uint64_t aside, uint64_t call); /* what llm_start gave */
+void aside_end(struct conversations *s, uint64_t aside);
+void asides_cancel(struct conversations *s); /* `closing` is set */
+/* What such a call cost. */
+void conversation_note_usage(struct conversation *c, const struct llm *llm, struct str usage_id,
+                             const struct llm_usage *usage);
+/* title.c: a title for the first message, by and by. Any thread. */
+void conversation_title_begin(struct conversation *c);
 
 /* run.c */
 struct run *run_new(struct conversation *c); /* under the append lock */

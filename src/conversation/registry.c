@@ -141,6 +141,7 @@ struct conversations *conversations_new(const struct conversations_config *confi
     uuid_hex(&owner, s->owner);
     pthread_mutex_init(&s->lock, NULL);
     s->open = map_new();
+    s->asides = map_u64_new();
     if (s->config.idle_ms > 0)
         arm_sweep(s);
     s->renew_timer = loop_timer(s->config.loop, RENEW_MS, renew, s);
@@ -209,6 +210,7 @@ void conversations_close(struct conversations *s, void (*done)(void *arg), void 
 {
     VEC(struct conversation *) open = {0};
     atomic_store(&s->closing, true);
+    asides_cancel(s);
     WITH_LOCK(&s->lock)
     {
         size_t cursor = 0;
@@ -243,6 +245,7 @@ void conversations_free(struct conversations *s)
     while (map_next(s->open, &cursor, NULL, &value))
         conversation_unref(value);
     map_free(s->open);
+    map_u64_free(s->asides);
     pthread_mutex_destroy(&s->lock);
     free((char *)s->config.conversations_path.p);
     free(s);

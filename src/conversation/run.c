@@ -75,7 +75,7 @@ static bool end_interrupted(struct turn *t)
 
 /* ---- the loop ---- */
 
-enum next { NEXT_STEP, NEXT_AGAIN, NEXT_INTERRUPT, NEXT_LEAVE };
+enum next { NEXT_STEP, NEXT_AGAIN, NEXT_CONDENSE, NEXT_INTERRUPT, NEXT_LEAVE };
 
 /* Under the append lock, with nothing outstanding: pending is committed. Leaving is decided here and nowhere else. */
 static enum next decide(struct turn *t)
@@ -83,8 +83,12 @@ static enum next decide(struct turn *t)
     struct conversation *c = t->c;
     enum status status = c->pending->status;
     if (!c->lost && !c->deleted) {
+        if (status == STATUS_RUNNING && t->run->interrupt)
+            return NEXT_INTERRUPT;
+        if (t->run->condense && !atomic_load(&c->service->closing))
+            return NEXT_CONDENSE;
         if (status == STATUS_RUNNING)
-            return t->run->interrupt ? NEXT_INTERRUPT : NEXT_STEP;
+            return NEXT_STEP;
         /* A message asked for a run that ended before it saw the message. */
         if (c->wish_seq >= 0 && status != STATUS_WAITING_FOR_CONFIRMATION &&
             !atomic_load(&c->service->closing))
@@ -243,6 +247,29 @@ static bool turn_begin(struct turn *t, struct err **e)
     return agent_check(t->agent, e) && turn_read_path(t, t->state->branch, t->state->next_seq, e);
 }
 
+/* Somebody asked for it; the run, if there is one beside, goes on whatever comes of it. */
+static void turn_condense(struct turn *t, bool *fresh)
+{
+    autoerr e = NULL;
+    struct condense_wish *wishes = NULL;
+    WITH_LOCK(&t->c->lock)
+    wishes = condense_take(t->run);
+    bool ok = (!*fresh || turn_begin(t, &e)) && turn_catch_up(t, &e);
+    if (ok) {
+        *fresh = false;
+        t->stats_serial = t->state->stats->serial;
+        ok = agent_condense(t->agent, t->view, &t->host, &e);
+    }
+    if (!ok)
+        err_set(&e, ERR_INTERNAL, "the condensation failed without a reason"); /* keeps the reason there is */
+    /* An interrupt of the run is still to be seen by the run; one of this alone has been. */
+    WITH_LOCK(&t->c->lock)
+    if (mailbox_cancelled(t->run->mailbox) && !t->run->interrupt) {
+        mailbox_renew(t);
+    }
+    condense_answer(wishes, ok ? NULL : e);
+}
+
 static unsigned joined_now(struct turn *t)
 {
     unsigned joined = 0;
@@ -293,6 +320,8 @@ static bool turn_round(struct turn *t, bool *fresh)
             t->c->wish_seq = -1;
         }
         recorded = set_status(t, STATUS_RUNNING, NULL);
+    } else if (next == NEXT_CONDENSE) {
+        turn_condense(t, fresh);
     } else if (next == NEXT_STEP) {
         ok = (!*fresh || turn_begin(t, &e)) && turn_step(t, &e);
         *fresh = false;
@@ -326,6 +355,9 @@ static void run_ended(void *arg)
 {
     struct run *run = arg;
     struct conversations *s = run->conversation->service;
+    autoerr gone = NULL;
+    err_set(&gone, ERR_BUSY, "the history was not condensed: the run that was to do it has ended");
+    condense_answer(steal(run->condense), gone);
     if (!run->unrecorded)
         subscriptions_run_ended(run->conversation, run->number, run->answered_ns);
     mailbox_close(run->mailbox);

@@ -32,6 +32,7 @@ struct exchange {
     struct buf headers;
     struct err *transport;
     double seconds;
+    unsigned sent; /* enum llm_param; for `done` */
 };
 
 static void exchange_free(struct exchange *x)
@@ -101,13 +102,25 @@ static bool exchange_finish(struct exchange *x, struct arena *arena, struct llm_
     return true;
 }
 
+/* The server does not know a parameter: from now on it is left out. Each is learnt once, so this ends. */
+static bool params_dropped(struct llm *l, const struct llm_failure *failure)
+{
+    if (!l->drop_params || failure->refused == 0)
+        return false;
+    unsigned before = atomic_fetch_or(&l->refused, failure->refused);
+    return (before & failure->refused) != failure->refused;
+}
+
 static void exchange_deliver(struct exchange *x)
 {
     autoarena arena = arena_new();
     autoerr e = NULL;
     struct llm_answer answer = {0};
-    struct llm_failure failure;
+    struct llm_failure failure = {0};
     bool ok = exchange_finish(x, arena, &answer, &failure, &e);
+    failure.refused &= x->sent;
+    if (!ok && e && params_dropped(x->llm, &failure))
+        e->kind = ERR_CONFLICT;
     x->done(x->arg, ok ? &answer : NULL, e);
     exchange_free(x);
 }
@@ -232,15 +245,6 @@ static bool retry_wait(double seconds, struct mailbox *mailbox, struct err **e)
     return true;
 }
 
-/* The server does not know a parameter: from now on it is left out. Each is learnt once, so this ends. */
-static bool params_dropped(struct llm *l, const struct llm_failure *failure)
-{
-    if (!l->drop_params || failure->refused == 0)
-        return false;
-    unsigned before = atomic_fetch_or(&l->refused, failure->refused);
-    return (before & failure->refused) != failure->refused;
-}
-
 bool llm_complete(struct llm *l, const struct llm_context *context, const struct llm_request *request,
                   struct mailbox *mailbox, struct arena *arena, struct llm_answer *answer, struct err **e)
 {
@@ -272,7 +276,7 @@ bool llm_complete(struct llm *l, const struct llm_context *context, const struct
     }
 }
 
-void llm_start(struct llm *l, const struct llm_context *context, const struct llm_request *request,
+uint64_t llm_start(struct llm *l, const struct llm_context *context, const struct llm_request *request,
                void (*done)(void *arg, const struct llm_answer *answer, const struct err *e), void *arg)
 {
     struct llm_attempt attempt = {.number = 1, .refused = atomic_load(&l->refused)};
@@ -283,17 +287,20 @@ void llm_start(struct llm *l, const struct llm_context *context, const struct ll
         struct llm_answer answer = {0};
         bool ok = l->provider->play(l, context, request, &attempt, NULL, arena, &answer, &failure, &e);
         done(arg, ok ? &answer : NULL, e);
-        return;
+        return 0;
     }
+    uint64_t call = 0;
     struct llm_http http = {0};
     if (attempt_request(l, request, &attempt, &http, &failure, &e)) {
         struct exchange *x = exchange_new(l, request);
         x->on_delta = NULL;
         x->done = done;
         x->arg = arg;
-        exchange_start(x, context, &http);
+        x->sent = http.sent;
+        call = exchange_start(x, context, &http);
     } else {
         done(arg, NULL, e);
     }
     llm_http_deinit(&http);
+    return call;
 }

@@ -60,6 +60,9 @@ struct llm_answer {
     struct llm_usage usage;
 };
 
+/* finish_reason of a scripted model that was asked without tools and whose script has no line for it. */
+#define SCRIPT_SILENT "script_end"
+
 struct llm;
 
 /* Decodes an LLM object (api_key in clear). Unknown keys are ignored. Environment defaults (OPENAI_BASE_URL …) come
@@ -72,6 +75,8 @@ struct str llm_usage_id(const struct llm *l); /* "default" */
 bool llm_streams(const struct llm *l);
 int64_t llm_max_message_chars(const struct llm *l);
 bool llm_vision(const struct llm *l);
+int64_t llm_context_window(const struct llm *l); /* tokens of input; 0: not known */
+bool llm_is_scripted(const struct llm *l);
 
 /* What llm calls go out by. One per server; borrowed by every call. */
 struct llm_context {
@@ -100,6 +105,8 @@ bool llm_complete(struct llm *l, const struct llm_context *context, const struct
                   struct mailbox *mailbox, struct arena *arena, struct llm_answer *answer, struct err **e);
 
 /* The same without a conversation thread (titles, ask_agent): `done` on the outward thread (or, for a scripted model or
- * an early error, on the caller's). `answer` is NULL on error, valid during the callback. One attempt per retry rule. */
-void llm_start(struct llm *l, const struct llm_context *context, const struct llm_request *request,
+ * an early error, on the caller's). `answer` is NULL on error, valid during the callback. One attempt. ERR_CONFLICT:
+ * the server refused an optional parameter, and the next call leaves it out. The request is not needed after the return,
+ * which is the call's number for outward_cancel (0: it has ended already). */
+uint64_t llm_start(struct llm *l, const struct llm_context *context, const struct llm_request *request,
                void (*done)(void *arg, const struct llm_answer *answer, const struct err *e), void *arg);

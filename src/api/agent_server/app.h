@@ -37,6 +37,7 @@ extern const struct route_table server_routes;       /* server.c */
 extern const struct route_table start_routes;        /* start.c */
 extern const struct route_table conversation_routes; /* conversations.c */
 extern const struct route_table control_routes;      /* control.c */
+extern const struct route_table ask_routes;          /* ask.c */
 extern const struct route_table event_routes;        /* events.c */
 extern const struct route_table file_routes;         /* files.c */
 extern const struct route_table git_routes;          /* git.c */
