@@ -79,6 +79,7 @@ static bool start_queue(struct start *s, draft_list *drafts, struct state *next,
     drafts->n = 0;
     if (run) {
         struct run *r = c->run ? c->run : run_new(c);
+        atomic_store(&c->run_number, r->number);
         r->starts++;
         r->accepted |= accepts;
         s->run_number = r->number;

@@ -46,7 +46,8 @@ struct tail {
  * append lock. */
 struct run {
     struct conversation *conversation; /* a reference */
-    uint64_t number;                   /* never reused in this conversation */
+    /* Not reused in this conversation, but by the next one if this one only condenses: nobody hears of it then. */
+    uint64_t number;
     struct mailbox *mailbox;
     bool settle_wanted;   /* the thread waits until nothing is outstanding */
     bool launched;        /* it has a thread */
@@ -79,7 +80,7 @@ struct conversation {
     int64_t wish_seq;  /* a message at this seq asked for a run that may not have seen it; -1: none */
     bool mending;      /* a repair is on its way … */
     uint64_t mend_run; /* … of what this run left: the end of a newer one is told by that one */
-    atomic_uint_fast64_t run_number; /* of the latest run; read anywhere */
+    atomic_uint_fast64_t run_number; /* of the latest run that clients know of; read anywhere */
     /* snapshot lock */
     pthread_mutex_t snapshot_lock;
     struct state *committed;

@@ -358,7 +358,8 @@ static void run_ended(void *arg)
     autoerr gone = NULL;
     err_set(&gone, ERR_BUSY, "the history was not condensed: the run that was to do it has ended");
     condense_answer(steal(run->condense), gone);
-    if (!run->unrecorded)
+    bool announced = run->number <= atomic_load(&run->conversation->run_number);
+    if (!run->unrecorded && announced)
         subscriptions_run_ended(run->conversation, run->number, run->answered_ns);
     mailbox_close(run->mailbox);
     mailbox_unref(run->mailbox);
@@ -389,7 +390,7 @@ struct run *run_new(struct conversation *c)
 {
     struct run *run = xcalloc(1, sizeof(*run));
     run->conversation = conversation_ref(c);
-    run->number = atomic_fetch_add(&c->run_number, 1) + 1;
+    run->number = atomic_load(&c->run_number) + 1; /* announced when it is to work, see start_queue */
     run->mailbox = mailbox_new();
     atomic_fetch_add(&c->service->runs, 1);
     c->run = run;
