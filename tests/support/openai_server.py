@@ -14,7 +14,9 @@ Control:
     POST /reset      forgets script and requests
 
 Each chat request takes the next answer; an answer with "model" waits for a request for that model; when none is left
-the default is given (text "ok"). An answer is an object of:
+the default is given (text "ok"). A request for a conversation's title (no tools, and a system message that speaks of
+titles) is answered aside, with an answer that has "for": "title" or a plain one, and is listed by /requests?titles=1 only.
+An answer is an object of:
 
     text, reasoning          what the model says
     tool_calls               [{"name", "arguments": object or string, "id", "index"}]; "arguments_raw": any JSON value,
@@ -62,16 +64,25 @@ class State:
     def reset(self):
         self.answers = []
         self.default = {"text": "ok"}
-        self.requests = []
+        self.requests, self.titles = [], []
         self.gone = 0
         self.count = 0
 
     def take(self, body):
         model = body.get("model") if isinstance(body, dict) else None
+        title = "title" if is_title(body) else None
         for i, answer in enumerate(self.answers):
-            if answer.get("model") in (None, model):
+            if answer.get("model") in (None, model) and answer.get("for") == title:
                 return self.answers.pop(i)
-        return self.default
+        return {"text": "A title", "usage": None} if title else self.default
+
+
+def is_title(body):
+    """Whether a request asks for a conversation's title."""
+    messages = body.get("messages") if isinstance(body, dict) else None
+    if not isinstance(messages, list) or not messages or body.get("tools") or messages[0].get("role") != "system":
+        return False
+    return "titles for conversations" in json.dumps(messages[0].get("content"))
 
 
 class Gone(Exception):
@@ -158,10 +169,11 @@ class Connection:
 
     async def control_requests(self, query):
         wanted, gone = int(query.get("wait", 0)), int(query.get("gone", 0))
+        requests = self.state.titles if query.get("titles") else self.state.requests
         async with self.state.changed:
             await asyncio.wait_for(self.state.changed.wait_for(
-                lambda: len(self.state.requests) >= wanted and self.state.gone >= gone), 30)
-        return await self.send_json(self.state.requests)
+                lambda: len(requests) >= wanted and self.state.gone >= gone), 30)
+        return await self.send_json(requests)
 
     async def record(self):
         try:
@@ -170,7 +182,8 @@ class Connection:
             body = self.body.decode("utf-8", "replace")
         self.parsed = body
         async with self.state.changed:
-            self.state.requests.append({"method": self.method, "path": self.target, "headers": self.headers,
+            requests = self.state.titles if is_title(body) else self.state.requests
+            requests.append({"method": self.method, "path": self.target, "headers": self.headers,
                                         "body": body, "at": time.monotonic()})
             self.state.changed.notify_all()
 
