@@ -3,8 +3,9 @@
 #include "agent/internal.h"
 #include <stdlib.h>
 
-static const struct tool_set all = {.at = {&tool_terminal, &tool_file_editor, &tool_finish, &tool_think},
-                                    .n = 4};
+static const struct tool_set all = {.at = {&tool_terminal, &tool_file_editor, &tool_finish, &tool_think,
+                                           &tool_task_tracker, &tool_apply_patch, &tool_grep, &tool_glob},
+                                    .n = 8};
 
 static void must(bool ok)
 {

@@ -239,43 +239,71 @@ static void arguments_write(const struct arguments *a, struct json_writer *w)
     jw_object_end(w);
 }
 
-static void field_write(const struct json_field *f, const char *from, struct json_writer *w)
+static void members_write(const struct json_schema *schema, const void *from, struct json_writer *w);
+
+/* A value of a type in memory: a field's, or an item's of its list. */
+static void value_write(const struct json_field *f, enum json_field_type type, const void *at, struct json_writer *w)
 {
-    const void *at = from + f->offset;
-    bool given = !f->given || *(const bool *)(from + f->given);
     const struct json_list *list = at;
-    switch (f->type) {
-    case FIELD_STR:
-        if (((const struct str *)at)->p)
-            jw_member_str(w, f->name, *(const struct str *)at);
-        break;
-    case FIELD_BOOL: jw_member_bool(w, f->name, *(const bool *)at); break;
-    case FIELD_INT:
-        if (given)
-            jw_member_int(w, f->name, *(const int64_t *)at);
-        break;
-    case FIELD_FLOAT:
-        if (given)
-            jw_member_float(w, f->name, *(const double *)at);
-        break;
-    case FIELD_ENUM: jw_member_cstr(w, f->name, f->names[*(const int *)at]); break;
-    case FIELD_ARRAY: /* of whole numbers: the only lists that tools have */
-        if (!given)
-            break;
-        jw_key(w, f->name);
+    const void *const *object = at;
+    switch (type) {
+    case FIELD_STR: jw_str(w, *(const struct str *)at); break;
+    case FIELD_BOOL: jw_bool(w, *(const bool *)at); break;
+    case FIELD_INT: jw_int(w, *(const int64_t *)at); break;
+    case FIELD_FLOAT: jw_float(w, *(const double *)at); break;
+    case FIELD_ENUM: jw_cstr(w, f->names[*(const int *)at]); break;
+    case FIELD_ARRAY:
         jw_array(w);
-        for (size_t i = 0; i < list->n; i++)
-            jw_int(w, ((const int64_t *)list->items)[i]);
+        for (size_t i = 0; i < list->n; i++) {
+            const char *items = list->items;
+            if (f->schema)
+                members_write(f->schema, items + i * f->schema->size, w);
+            else
+                value_write(f, f->item, items + i * json_item_size(f->item), w);
+        }
         jw_array_end(w);
         break;
-    case FIELD_ANY:
     case FIELD_OBJECT:
-        if (*(const struct json_value *const *)at)
-            jw_member_value(w, f->name, *(const struct json_value *const *)at);
+        if (f->schema)
+            members_write(f->schema, *object, w);
+        else
+            jw_value(w, *object);
         break;
+    case FIELD_ANY: jw_value(w, *object); break;
     case FIELD_UUID:
-    case FIELD_TIME: break; /* no tool takes them */
+    case FIELD_TIME: jw_null(w); break; /* no tool takes them */
     }
+}
+
+/* Is there something to be written? What was not given and has no default is left out, as nulls are. */
+static bool field_is_there(const struct json_field *f, const void *at, const char *from)
+{
+    if (f->given && !*(const bool *)(from + f->given))
+        return false;
+    if (f->type == FIELD_STR)
+        return ((const struct str *)at)->p != NULL;
+    if (f->type == FIELD_OBJECT || f->type == FIELD_ANY)
+        return *(const void *const *)at != NULL;
+    return f->type != FIELD_UUID && f->type != FIELD_TIME;
+}
+
+static void fields_write(const struct json_schema *schema, const void *from, struct json_writer *w)
+{
+    for (size_t i = 0; i < schema->count; i++) {
+        const struct json_field *f = &schema->fields[i];
+        const void *at = (const char *)from + f->offset;
+        if (!field_is_there(f, at, from))
+            continue;
+        jw_key(w, f->name);
+        value_write(f, f->type, at, w);
+    }
+}
+
+static void members_write(const struct json_schema *schema, const void *from, struct json_writer *w)
+{
+    jw_object(w);
+    fields_write(schema, from, w);
+    jw_object_end(w);
 }
 
 /* Defaults filled in, nulls left out, `kind` last. */
@@ -283,8 +311,7 @@ static void action_write(const struct tool *tool, const void *decoded, struct bu
 {
     struct json_writer w = json_writer(out);
     jw_object(&w);
-    for (size_t i = 0; i < tool->parameters->count; i++)
-        field_write(&tool->parameters->fields[i], decoded, &w);
+    fields_write(tool->parameters, decoded, &w);
     jw_member_cstr(&w, "kind", tool->action);
     jw_object_end(&w);
 }
@@ -332,7 +359,7 @@ static bool action_decode(const struct tool *tool, const struct arguments *a, st
         return false;
     struct json_problems problems = {.arena = arena};
     void *decoded = arena_alloc(arena, tool->parameters->size);
-    if (!json_decode(tool->parameters, json_root(doc), NULL, arena, decoded, &problems)) {
+    if (!json_decode(tool->parameters, json_root(doc), "arguments", arena, decoded, &problems)) {
         autobuf why = {0};
         json_problems_text(&problems, &why);
         return err_set(e, ERR_INVALID, "%.*s", STR_ARG(buf_str(&why)));

@@ -127,14 +127,16 @@ static void jobs_deinit(struct job *jobs, size_t n)
 
 /* The open actions as jobs, and those of them that have a tool. */
 static void jobs_make(const struct tool_set *tools, const struct view *view, const struct agent_host *host,
-                      struct arena *arena, struct job *jobs, size_t n)
+                      struct arena *arena, struct buf *tasks, struct job *jobs, size_t n)
 {
+    buf_add(tasks, view_tasks(view));
     for (size_t i = 0; i < n; i++) {
         struct job *j = &jobs[i];
         view_open_get(view, i, &j->action);
         j->tool = tool_set_find(tools, j->action.tool_name);
         j->execution.run = (struct tool_run){.host = host, .arena = arena};
         j->execution.terminal_seen = view_terminal_seen(view);
+        j->execution.tasks = tasks;
     }
 }
 
@@ -163,7 +165,8 @@ static bool actions_run(const struct agent *a, const struct tool_set *tools, con
     size_t n = view_open(view);
     struct job *jobs = arena_alloc(arena, (n ? n : 1) * sizeof(*jobs));
     memset(jobs, 0, n * sizeof(*jobs));
-    jobs_make(tools, view, host, arena, jobs, n);
+    autobuf tasks = {0};
+    jobs_make(tools, view, host, arena, &tasks, jobs, n);
     bool complete = true;
     jobs_execute(a, jobs, n, host, arena);
     for (size_t i = 0; i < n; i++) {

@@ -30,6 +30,7 @@ bool view_call_seen(const struct view *v, struct str call_id); /* was a call wit
 /* Does the newest user message, still unanswered, hold an image? */
 bool view_image_asked(const struct view *v);
 bool view_terminal_seen(const struct view *v); /* is there a terminal result on the path? */
+struct str view_tasks(const struct view *v); /* the newest task list of the path, a JSON array; empty: there is none */
 /* What the model reads of an observation: its texts, with the remarks of a terminal. */
 void observation_text(const struct json_value *observation, struct buf *out);
 
@@ -46,7 +47,8 @@ struct str text_cut_head(struct str text, size_t max, size_t notice_chars);
 
 #define TOOL_ARGUMENTS_COUNT_MAX 64 /* members of a call's arguments object */
 
-extern const struct tool tool_terminal, tool_file_editor, tool_finish, tool_think;
+extern const struct tool tool_terminal, tool_file_editor, tool_task_tracker, tool_glob, tool_grep, tool_apply_patch,
+    tool_finish, tool_think;
 
 /* What a call may name: the tools of an agent's configuration, or those of one step. */
 #define TOOL_SET_MAX 256 /* further tools of servers are left out */
@@ -72,6 +74,7 @@ struct json_doc *arguments_parse(struct str text, struct err **e);
 struct execution {
     struct tool_run run;
     bool terminal_seen; /* an earlier call used the terminal */
+    struct buf *tasks;  /* the task list as JSON, shared by the step's calls; for the tool that keeps it alone */
 };
 
 /* An open action while it is executed. */

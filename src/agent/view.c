@@ -36,6 +36,7 @@ void view_free(struct view *v)
     map_free(v->calls);
     vec_deinit(&v->built->messages);
     free(v->built);
+    buf_deinit(&v->tasks);
     buf_deinit(&v->final);
     buf_deinit(&v->error_tool);
     buf_deinit(&v->error_text);
@@ -239,6 +240,17 @@ static void result_text(struct item *i, enum event_kind kind)
     }
 }
 
+static void note_tasks(struct view *v, const struct json_value *event)
+{
+    const struct json_value *observation = json_get(event, "observation");
+    const struct json_value *list = json_get(observation, "task_list");
+    if (!str_is(json_get_str(observation, "kind"), "TaskTrackerObservation") || json_type(list) != JSON_ARRAY ||
+        json_get_bool(observation, "is_error", false))
+        return;
+    buf_clear(&v->tasks);
+    json_add(&v->tasks, list);
+}
+
 static void add_result(struct view *v, enum event_kind kind, struct json_doc *doc)
 {
     const struct json_value *event = json_root(doc);
@@ -281,6 +293,8 @@ bool view_add(struct view *v, enum event_kind kind, struct str json, struct err 
         return err_prefix(e, "an event of the log cannot be read");
     }
     view_trace(v, kind, json_root(doc));
+    if (kind == EVENT_OBSERVATION)
+        note_tasks(v, json_root(doc));
     switch (kind) {
     case EVENT_SYSTEM_PROMPT: add_system_prompt(v, doc); break;
     case EVENT_MESSAGE: add_message(v, doc); break;
@@ -357,6 +371,11 @@ bool view_call_seen(const struct view *v, struct str call_id)
 bool view_image_asked(const struct view *v)
 {
     return v->image_asked;
+}
+
+struct str view_tasks(const struct view *v)
+{
+    return buf_str(&v->tasks);
 }
 
 bool view_terminal_seen(const struct view *v)

@@ -56,6 +56,7 @@ struct view {
     struct item *last; /* newest item if it is an action, for grouping calls into answers */
     uint64_t turns;
     bool has_system, image_asked, terminal_seen, has_final;
+    struct buf tasks; /* newest task list, as JSON; it outlives condensations */
     struct buf final; /* text of the final response so far */
     /* Hooks: messages of the user that none has seen; whether the newest of all was blocked and nothing came since. */
     VEC(struct uuid) prompts;

@@ -288,7 +288,7 @@ static bool decode_object(struct decoder *d, const struct slot *slot)
     return decode_members(d, schema, slot->input.value, slot->path, object);
 }
 
-static size_t item_size(enum json_field_type type)
+size_t json_item_size(enum json_field_type type)
 {
     switch (type) {
     case FIELD_STR: return sizeof(struct str);
@@ -333,7 +333,7 @@ static bool decode_array(struct decoder *d, const struct slot *slot)
         return false;
     /* Items have the field's names but not its bounds, which count the items. */
     struct json_field item = {.type = field->schema ? FIELD_OBJECT : field->item, .names = field->names};
-    size_t size = field->schema ? field->schema->size : item_size(field->item);
+    size_t size = field->schema ? field->schema->size : json_item_size(field->item);
     char *items = arena_alloc(d->arena, json_count(v) * size);
     bool ok = true;
     for (struct json_iter it = json_iter(v); json_next(&it);) {
@@ -489,7 +489,7 @@ static bool decode_text_item(struct decoder *d, const struct slot *slot)
         return refuse_limit(d, slot, "too_long", "max_length", max, "List should have at most %lld item%s",
                             (long long)max, max == 1 ? "" : "s");
     struct json_field item = {.type = field->item, .names = field->names};
-    size_t size = item_size(field->item);
+    size_t size = json_item_size(field->item);
     char *items = arena_alloc(d->arena, (list->n + 1) * size);
     if (list->n > 0)
         memcpy(items, list->items, list->n * size);

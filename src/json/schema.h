@@ -21,6 +21,7 @@ struct json_list {
     const void *items; /* array of the item's C type */
     size_t n;
 };
+size_t json_item_size(enum json_field_type type); /* of items without a schema */
 
 #define FIELD_REQUIRED 1u
 #define FIELD_NOT_NULL 2u /* an explicit null is an error; otherwise null means absent (clients send nulls) */

@@ -55,6 +55,41 @@ static void test_plain(void **state)
         "{\"thought\":\"a\\nb\",\"kind\":\"ThinkAction\"}\n{\"thought\": \"a\\nb\"}\nthink: {\"thought\": \"a\\nb\"}\nUNKNOWN");
 }
 
+/* Lists of objects: defaults filled in, what is unknown left out, and the list as text read as what it holds. */
+static void test_lists(void **state)
+{
+    (void)state;
+    const char *action =
+        "{\"command\":\"plan\",\"task_list\":[{\"title\":\"a\",\"notes\":\"\",\"status\":\"todo\"},"
+        "{\"title\":\"b\",\"notes\":\"n\",\"status\":\"in_progress\"}],\"kind\":\"TaskTrackerAction\"}\n";
+    autofree char *plain =
+        decoded(&tool_task_tracker,
+                "{\"command\":\"plan\",\"task_list\":[{\"title\":\"a\",\"id\":7},{\"title\":\"b\","
+                "\"notes\":\"n\",\"status\":\"in_progress\"}]}",
+                false);
+    assert_int_equal(strncmp(plain, action, strlen(action)), 0);
+    autofree char *text =
+        decoded(&tool_task_tracker,
+                "{\"command\":\"plan\",\"task_list\":\"[{\\\"title\\\":\\\"a\\\"},{\\\"title\\\":"
+                "\\\"b\\\",\\\"notes\\\":\\\"n\\\",\\\"status\\\":\\\"in_progress\\\"}]\"}",
+                false);
+    assert_int_equal(strncmp(text, action, strlen(action)), 0);
+    autofree char *empty = decoded(&tool_task_tracker, "{}", false);
+    assert_has(empty, "{\"command\":\"view\",\"task_list\":[],\"kind\":\"TaskTrackerAction\"}\n");
+    refused(&tool_task_tracker, "{\"command\":\"plan\",\"task_list\":[{\"notes\":\"x\"}]}",
+            "task_list.0.title", "required");
+    refused(&tool_task_tracker, "{\"task_list\":[{\"title\":\"x\",\"status\":\"doing\"}]}",
+            "task_list.0.status", "todo");
+    check(
+        &tool_file_editor, "{\"command\":\"view\",\"path\":\"/x\",\"view_range\":[1,-1]}", false,
+        "{\"command\":\"view\",\"path\":\"/x\",\"view_range\":[1,-1],\"kind\":\"FileEditorAction\"}\n"
+        "{\"command\": \"view\", \"path\": \"/x\", \"view_range\": [1, -1]}\nfile_editor: {\"command\": \"view\", "
+        "\"path\": \"/x\", \"view_range\": [1, -1]}\nUNKNOWN");
+    check(
+        &tool_apply_patch, "{\"input\":\"p\"}", false,
+        "{\"patch\":\"p\",\"kind\":\"ApplyPatchAction\"}\n{\"input\": \"p\"}\napply_patch: {\"input\": \"p\"}\nUNKNOWN");
+}
+
 static void test_risk(void **state)
 {
     (void)state;
@@ -174,6 +209,8 @@ static void test_names(void **state)
     assert_null(tool_resolve(&small, STR("ls"), &text, arena));
     assert_ptr_equal(tool_find(STR("BashTool")), &tool_terminal);
     assert_ptr_equal(tool_find(STR("ThinkTool")), &tool_think);
+    assert_ptr_equal(tool_find(STR("TaskTrackerTool")), &tool_task_tracker);
+    assert_ptr_equal(tool_find(STR("task_tracker")), &tool_task_tracker);
     assert_null(tool_find(STR("bash")));
 }
 
@@ -352,17 +389,12 @@ static void test_notice(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain),
-        cmocka_unit_test(test_risk),
-        cmocka_unit_test(test_repairs),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_parameters),
-        cmocka_unit_test(test_literals),
-        cmocka_unit_test(test_remarks),
-        cmocka_unit_test(test_output_is_masked_as_a_whole),
-        cmocka_unit_test(test_silent_hand),
-        cmocka_unit_test(test_notice),
+        cmocka_unit_test(test_plain),       cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_risk),        cmocka_unit_test(test_repairs),
+        cmocka_unit_test(test_refusals),    cmocka_unit_test(test_names),
+        cmocka_unit_test(test_parameters),  cmocka_unit_test(test_literals),
+        cmocka_unit_test(test_remarks),     cmocka_unit_test(test_output_is_masked_as_a_whole),
+        cmocka_unit_test(test_silent_hand), cmocka_unit_test(test_notice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

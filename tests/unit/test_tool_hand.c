@@ -515,6 +515,130 @@ static void test_editor_long_and_image(void **state)
     end(&f);
 }
 
+/* --- searches, patches, tasks ------------------------------------------------------------------- */
+
+#define CALL(name, arguments) "{\"calls\":[{\"name\":\"" name "\",\"arguments\":{" arguments "}}]}\n"
+
+static void begin_with(struct fake *f, const char *lines)
+{
+    fake_init(f);
+    f->host.hands = hands;
+    f->host.hand = (struct hand_spec){.id = uuid_random(), .owner_token = 1, .working_dir = str_from(f->dir)};
+    fake_script(
+        f,
+        "[{\"name\":\"glob\"},{\"name\":\"grep\"},{\"name\":\"apply_patch\"},{\"name\":\"TaskTrackerTool\"}]",
+        lines);
+    fake_secret(f, "TOKEN", "s3cret-value");
+    fake_user(f, "go");
+}
+
+static void test_searches(void **state)
+{
+    (void)state;
+    struct fake f;
+    begin_with(
+        &f, CALL("glob", "\"pattern\":\"*.txt\"") CALL("grep", "\"pattern\":\"VALUE\",\"include\":\"*.txt\"")
+                CALL("grep", "\"pattern\":\"a(\"") CALL("glob", "\"pattern\":\"*\",\"path\":\"/nowhere\"")
+                    CALL("glob", "\"pattern\":\"*.none\""));
+    file_put(&f, "odd \n\xff s3cret-value.txt", STR("the value\n"));
+    fake_step(&f);
+    assert_has(last_json(&f), "\"is_error\":false,\"files\":[\"");
+    assert_has(last_json(&f),
+               "/odd \\n\xef\xbf\xbd <secret-hidden>.txt\"],\"pattern\":\"*.txt\",\"search_path\":\"");
+    assert_has(last_json(&f), "\"truncated\":false,\"kind\":\"GlobObservation\"");
+    autofree char *names = model_reads(&f);
+    assert_has(names, "1 file matches `*.txt` in /");
+    assert_has(names, "/odd \\n\\xff <secret-hidden>.txt'"); /* as a shell would take it */
+    fake_step(&f);
+    assert_has(last_json(&f),
+               "\"truncated\":false,\"include_pattern\":\"*.txt\",\"kind\":\"GrepObservation\"");
+    autofree char *contents = model_reads(&f);
+    assert_has(contents, "1 file contains `VALUE` in /");
+    assert_has(contents, "(files named `*.txt`):");
+    fake_step(&f);
+    assert_has(last_json(&f), "\"is_error\":true,\"matches\":[],\"pattern\":\"a(\"");
+    assert_has(last_json(&f), "Invalid `pattern` `a(`: ");
+    fake_step(&f);
+    assert_has(last_json(&f),
+               "\"is_error\":true,\"files\":[],\"pattern\":\"*\",\"search_path\":\"/nowhere\"");
+    assert_has(last_json(&f), "Invalid `path` /nowhere: it is not a directory.");
+    fake_step(&f);
+    assert_has(last_json(&f), "No file matches `*.none` in /");
+    assert_has(last_json(&f), "\"is_error\":false");
+    file_drop(&f, "odd \n\xff s3cret-value.txt");
+    end(&f);
+}
+
+static void test_patches(void **state)
+{
+    (void)state;
+    struct fake f;
+    begin_with(
+        &f,
+        CALL("apply_patch",
+             "\"patch\":\"*** Begin Patch\\n*** Add File: a.txt\\n+one s3cret-value\\n*** End Patch\"")
+            CALL("apply_patch",
+                 "\"patch\":\"*** Begin Patch\\n*** Update File: a.txt\\n*** Move to: b.txt\\n@@\\n"
+                 "-one s3cret-value \\n+two\\n*** End Patch\"")
+                CALL("apply_patch", "\"patch\":\"*** Begin Patch\\n*** Delete File: ../x\\n*** End Patch\""));
+    fake_step(&f);
+    assert_has(
+        last_json(&f),
+        "\"message\":\"The patch was applied:\\nadded a.txt\",\"fuzz\":0,\"commit\":{\"changes\":{\"a.txt\":"
+        "{\"type\":\"add\",\"new_content\":\"one <secret-hidden>\\n\"}}},\"kind\":"
+        "\"ApplyPatchObservation\"}");
+    fake_step(&f);
+    assert_has(last_json(&f),
+               "\"fuzz\":1,\"commit\":{\"changes\":{\"a.txt\":{\"type\":\"update\",\"old_content\":"
+               "\"one <secret-hidden>\\n\",\"new_content\":\"two\\n\",\"move_path\":\"b.txt\"}}}");
+    autofree char *text = model_reads(&f);
+    assert_has(text, "moved a.txt to b.txt\nSome lines");
+    fake_step(&f);
+    assert_has(last_json(&f), "\"is_error\":true,\"message\":\"../x leads out of the working directory");
+    assert_lacks(last_json(&f), "commit");
+    file_drop(&f, "b.txt");
+    end(&f);
+}
+
+/* The list is in the log: a view made of its events has it, and so have the later calls of one answer. */
+static void test_tasks(void **state)
+{
+    (void)state;
+    struct fake f;
+    begin_with(
+        &f,
+        CALL("task_tracker",
+             "") "{\"calls\":[{\"name\":\"task_tracker\",\"arguments\":{\"command\":\"plan\",\"task_list\":["
+                 "{\"title\":\"One\",\"status\":\"done\"},{\"title\":\"Two s3cret-value\",\"notes\":"
+                 "\"a\\nb\",\"status\":\"in_progress\"},{\"title\":\"Three\"}]}},"
+                 "{\"name\":\"task_tracker\",\"arguments\":{\"command\":\"view\"}}]}\n" CALL(
+                     "task_tracker", "\"command\":\"view\""));
+    fake_step(&f);
+    assert_has(last_json(&f), "There is no task list yet");
+    assert_has(
+        last_json(&f),
+        "\"is_error\":false,\"command\":\"view\",\"task_list\":[],\"kind\":\"TaskTrackerObservation\"");
+    fake_step(&f);
+    const char *list =
+        "\"task_list\":[{\"title\":\"One\",\"notes\":\"\",\"status\":\"done\"},{\"title\":\"Two "
+        "<secret-hidden>\",\"notes\":\"a\\nb\",\"status\":\"in_progress\"},{\"title\":\"Three\",\"notes\":"
+        "\"\",\"status\":\"todo\"}]";
+    assert_has(f.log.at[f.log.n - 2].json, "it has 3 items");
+    assert_has(f.log.at[f.log.n - 2].json, list);
+    assert_has(last_json(&f), list);
+    view_free(f.view); /* all that a run knows; the next one reads the log */
+    f.view = view_new();
+    for (size_t i = 0; i < f.log.n; i++) {
+        autoerr e = NULL;
+        assert_true(view_add(f.view, f.log.at[i].kind, str_from(f.log.at[i].json), &e));
+    }
+    fake_step(&f);
+    assert_has(last_json(&f), list);
+    autofree char *text = model_reads(&f);
+    assert_has(text, "\n\n1. [x] One\n\n2. [>] Two <secret-hidden>\n   a\n   b\n\n3. [ ] Three");
+    end(&f);
+}
+
 int main(void)
 {
     clock_init();
@@ -532,6 +656,9 @@ int main(void)
         cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_editor),
         cmocka_unit_test(test_editor_long_and_image),
+        cmocka_unit_test(test_searches),
+        cmocka_unit_test(test_patches),
+        cmocka_unit_test(test_tasks),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
