@@ -2,14 +2,9 @@
 #include "agent/internal.h"
 #include "base/utf8.h"
 #include "base/vec.h"
-#include "workspace/spawn.h"
 
 #define REASON_MAX 10000 /* characters: the model reads it, and it is kept with the state */
 #define BLOCKED "A hook blocked it."
-#define UNSUPPORTED                                                                               \
-    "This server runs hooks of type 'command' only: this one was not evaluated, and nothing was " \
-    "blocked by it."
-
 void event_drafts_deinit(struct event_drafts *d)
 {
     for (size_t i = 0; i < d->n; i++)
@@ -48,10 +43,10 @@ void hook_spawn_fields(struct buf *fields, struct str command, bool async, struc
         env_add(fields, "OPENHANDS_TOOL_NAME", tool);
 }
 
-static void mask_in_place(const struct agent_host *host, struct buf *text)
+static void mask_in_place(const struct mask *mask, struct buf *text)
 {
     struct buf masked = {0};
-    mask_apply(host->mask(host->arg), buf_str(text), &masked);
+    mask_apply(mask, buf_str(text), &masked);
     buf_deinit(text);
     *text = masked;
 }
@@ -64,50 +59,56 @@ static void failed(struct hook_result *r, const char *why)
     buf_add_cstr(&r->error, why);
 }
 
-static bool command_run(const struct agent_host *host, const struct hook *hook, const struct hook_call *call,
-                        struct str input, struct hook_result *r, struct err **e)
+void hook_result_take(struct hook_result *r, const struct hook *hook, struct hand_spawn *spawn,
+                      const struct err *why, const struct mask *mask)
 {
-    autobuf fields = {0};
-    autoerr why = NULL;
-    uint64_t timeout_ms = (uint64_t)hook->timeout_s * 1000;
-    hook_spawn_fields(&fields, hook->command, hook->async, host->conversation, host->hand.working_dir,
-                      call->event, call->tool_name);
-    if (hook->async) {
-        hand_spawn_start(host->hands, &host->hand, &fields, input, timeout_ms, NULL, NULL);
-        r->success = true;
-        return true;
-    }
-    struct hand_spawn spawn = {.input = input, .timeout_ms = timeout_ms, .output_max = HOOK_OUTPUT_MAX};
-    bool ok = hand_spawn_wait(host->hands, &host->hand, &fields, &spawn, host->mailbox, &why);
-    r->out = spawn.out;
-    r->err = spawn.err;
-    mask_in_place(host, &r->out);
-    mask_in_place(host, &r->err);
-    if (!ok && why && why->kind == ERR_CANCELLED)
-        return err_set(e, ERR_CANCELLED, "interrupted");
-    r->exit_code = spawn.exit_code;
-    if (ok && spawn.status == WIRE_OK) {
+    r->out = spawn->out;
+    r->err = spawn->err;
+    spawn->out = spawn->err = (struct buf){0};
+    r->exit_code = spawn->exit_code;
+    mask_in_place(mask, &r->out);
+    mask_in_place(mask, &r->err);
+    if (!why && spawn->status == WIRE_OK) {
         hook_result_read(r);
-    } else if (ok || (why && why->kind == ERR_TIMEOUT)) {
+    } else if (!why || why->kind == ERR_TIMEOUT) {
         failed(r, "");
         buf_addf(&r->error, "The hook was ended: it took more than %lld s.", (long long)hook->timeout_s);
     } else {
         failed(r, "");
         buf_addf(&r->error, "The hook could not be run: %s", err_text(why));
     }
-    mask_in_place(host, &r->reason); /* JSON may have hidden a secret behind escapes */
-    mask_in_place(host, &r->context);
-    mask_in_place(host, &r->error);
-    return true;
+    mask_in_place(mask, &r->reason); /* JSON may have hidden a secret behind escapes */
+    mask_in_place(mask, &r->context);
+    mask_in_place(mask, &r->error);
 }
 
-static void draft_add(const struct agent_host *host, const struct hook *hook, const struct hook_call *call,
-                      const struct hook_result *r, struct event_drafts *drafts)
+static bool command_run(const struct agent_host *host, const struct hook *hook, const struct hook_call *call,
+                        struct str input, struct hook_result *r, struct err **e)
+{
+    autobuf fields = {0};
+    autoerr why = NULL;
+    struct hand_spawn spawn = {.input = input,
+                               .timeout_ms = (uint64_t)hook->timeout_s * 1000,
+                               .output_max = hook->async ? 0 : HOOK_OUTPUT_MAX};
+    hook_spawn_fields(&fields, hook->command, hook->async, host->conversation, host->hand.working_dir,
+                      call->event, call->tool_name);
+    if (hook->async) {
+        hand_spawn_start(host->hands, &host->hand, &fields, &spawn, NULL, NULL);
+        r->success = true;
+        return true;
+    }
+    hand_spawn_wait(host->hands, &host->hand, &fields, &spawn, host->mailbox, &why);
+    hook_result_take(r, hook, &spawn, why, host->mask(host->arg));
+    return !why || why->kind != ERR_CANCELLED || err_set(e, ERR_CANCELLED, "interrupted");
+}
+
+void hook_draft_add(const struct hook *hook, const struct hook_call *call, const struct hook_result *r,
+                    const struct mask *mask, struct event_drafts *drafts)
 {
     autobuf label = {0};
     struct event_draft d;
     hook_label(hook, &label);
-    mask_in_place(host, &label);
+    mask_in_place(mask, &label);
     event_draft_init(&d, EVENT_HOOK_EXECUTION, SOURCE_HOOK);
     hook_event_body(&d, call, buf_str(&label), r);
     vec_push(drafts, d);
@@ -152,9 +153,9 @@ bool hooks_run(const struct agent_host *host, const struct hook_call *call, stru
         if (hooks[i]->type == HOOK_COMMAND)
             ok = command_run(host, hooks[i], call, buf_str(&input), &r, e);
         else
-            failed(&r, UNSUPPORTED);
+            failed(&r, HOOK_UNSUPPORTED);
         if (ok) {
-            draft_add(host, hooks[i], call, &r, drafts);
+            hook_draft_add(hooks[i], call, &r, host->mask(host->arg), drafts);
             verdict_take(verdict, &r, blocks);
         }
         hook_result_deinit(&r);

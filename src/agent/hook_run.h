@@ -4,6 +4,11 @@
 #pragma once
 #include "agent/agent.h"
 #include "agent/hook.h"
+#include "workspace/spawn.h"
+
+#define HOOK_UNSUPPORTED                                                                          \
+    "This server runs hooks of type 'command' only: this one was not evaluated, and nothing was " \
+    "blocked by it."
 
 struct event_drafts { /* for vec.h */
     struct event_draft *at;
@@ -34,3 +39,8 @@ bool hooks_after_tool(const struct agent_host *host, const struct view_action *a
 /* The fields of a hook's process; `event` and `tool` (may be STR_NONE) for its environment. */
 void hook_spawn_fields(struct buf *fields, struct str command, bool async, struct str conversation,
                        struct str working_dir, enum hook_event event, struct str tool);
+/* What a process that was one hook's has come to; its outputs are taken. `why` may be NULL. */
+void hook_result_take(struct hook_result *r, const struct hook *hook, struct hand_spawn *spawn,
+                      const struct err *why, const struct mask *mask);
+void hook_draft_add(const struct hook *hook, const struct hook_call *call, const struct hook_result *r,
+                    const struct mask *mask, struct event_drafts *drafts);

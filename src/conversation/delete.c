@@ -37,6 +37,7 @@ static void deletion_stored(void *arg, const struct err *e)
         WITH_LOCK(&c->lock)
         c->token = 0; /* nothing is left to release */
         conversations_drop(c);
+        session_end(c, true);
         hand_end(d->s->config.hands, &c->id);
         loop_call(d->s->config.loop, deleted_sockets, conversation_ref(c));
     }

@@ -136,6 +136,8 @@ static bool prompts_submit(struct turn *t, struct err **e)
 bool turn_hooks_begin(struct turn *t, struct err **e)
 {
     t->finishing = false;
+    if (has_hooks(t, HOOK_SESSION_END))
+        atomic_store(&t->c->session_open, true);
     return !t->config->hooks || (session_start(t, e) && prompts_submit(t, e));
 }
 

@@ -25,6 +25,8 @@ struct conversations {
     uint64_t aside_number;
     uint64_t sweep_timer;      /* loop: eviction */
     uint64_t renew_timer;      /* loop: leases */
+    size_t ends;               /* loop: SessionEnd hooks that the server's end waits for … */
+    uint64_t ends_timer;       /* … until then */
     void (*closed)(void *arg); /* loop: set by conversations_close */
     void *closed_arg;
 };
@@ -81,6 +83,7 @@ struct conversation {
     bool mending;      /* a repair is on its way … */
     uint64_t mend_run; /* … of what this run left: the end of a newer one is told by that one */
     atomic_uint_fast64_t run_number; /* of the latest run that clients know of; read anywhere */
+    atomic_bool session_open; /* it has run since it was opened, and SessionEnd hooks have not */
     /* snapshot lock */
     pthread_mutex_t snapshot_lock;
     struct state *committed;
@@ -94,6 +97,11 @@ struct conversation {
     struct state *frames_of; /* what the two frames below were made from */
     struct bytes *full_frame, *stats_frame;
 };
+
+/* session_end.c: SessionEnd hooks of a conversation that has run. False: there are none to wait for. Any thread; under no
+ * lock but the registry's. */
+bool session_end(struct conversation *c, bool deleted);
+void sessions_close(struct conversations *s); /* loop, when no run is left: those of all, then s->closed */
 
 /* registry.c */
 void conversations_drop(struct conversation *c); /* out of the registry: lost or deleted */

@@ -100,7 +100,7 @@ static void sweep(void *arg)
         void *value;
         while (map_next(s->open, &cursor, NULL, &value)) {
             struct conversation *c = value;
-            if (now > age && is_idle(c, now - age))
+            if (now > age && is_idle(c, now - age) && !session_end(c, false))
                 vec_push(&idle, c);
         }
         for (size_t i = 0; i < idle.n; i++)
@@ -230,12 +230,10 @@ void conversations_close(struct conversations *s, void (*done)(void *arg), void 
     vec_deinit(&open);
     loop_timer_cancel(s->config.loop, s->sweep_timer);
     loop_timer_cancel(s->config.loop, s->renew_timer);
-    if (atomic_load(&s->runs) == 0) {
-        done(arg);
-        return;
-    }
     s->closed = done;
     s->closed_arg = arg;
+    if (atomic_load(&s->runs) == 0)
+        sessions_close(s);
 }
 
 void conversations_free(struct conversations *s)

@@ -365,10 +365,8 @@ static void run_ended(void *arg)
     mailbox_unref(run->mailbox);
     conversation_unref(run->conversation);
     free(run);
-    if (atomic_fetch_sub(&s->runs, 1) == 1 && s->closed) {
-        void (*closed)(void *) = steal(s->closed);
-        closed(s->closed_arg);
-    }
+    if (atomic_fetch_sub(&s->runs, 1) == 1 && s->closed)
+        sessions_close(s);
 }
 
 static void run_main(void *arg)

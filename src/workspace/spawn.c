@@ -5,55 +5,64 @@
 
 #define ANSWER_SLACK_MS \
     5000                   /* the hand ends the process at its timeout; past this much more it is given up */
+#define REASON_MAX 500     /* bytes of the hand's reason */
 #define CANCEL_WAIT_MS 800 /* for the end of a cancelled call */
 
-static uint64_t spawn_begin(struct hands *h, uint64_t number, const struct hand_spec *hand,
-                            struct buf *fields, struct str input, uint64_t timeout_ms,
-                            const struct hand_callbacks *callbacks, void *arg)
-{
-    struct buf copy = {0};
-    buf_add(&copy, input);
-    wire_add_int(fields, F_TIMEOUT_MS, (int64_t)timeout_ms);
-    hand_call_numbered(h, number, hand, OP_SPAWN, fields, timeout_ms + ANSWER_SLACK_MS, true, callbacks, arg);
-    hand_send(h, number, &copy);
-    hand_send_end(h, number);
-    return number;
-}
-
-/* ---- waited for ---- */
-
-/* The answer under way: the call's until it ends, then the mailbox's. */
+/* The answer under way: the call's until it ends, then the mailbox's or `done`'s. */
 struct answer {
     struct mail mail;
-    struct mailbox *mailbox;
+    struct mailbox *mailbox; /* NULL: `done` instead */
+    void (*done)(void *arg, struct hand_spawn *s, const struct err *e);
+    void *arg;
     struct hands *hands;
     uint64_t number;
-    size_t output_max, printed;
+    struct hand_spawn spawn;
+    size_t printed;
     bool overflow;
-    struct buf out, err, result;
     struct err *error;
 };
 
 static void answer_free(struct mail *mail)
 {
     struct answer *a = CONTAINER_OF(mail, struct answer, mail);
-    buf_deinit(&a->out);
-    buf_deinit(&a->err);
-    buf_deinit(&a->result);
+    buf_deinit(&a->spawn.out);
+    buf_deinit(&a->spawn.err);
     err_free(a->error);
     free(a);
+}
+
+static struct answer *answer_new(struct hands *h, const struct hand_spawn *s)
+{
+    struct answer *a = xcalloc(1, sizeof(*a));
+    a->hands = h;
+    a->number = hand_call_number(h);
+    a->spawn = (struct hand_spawn){.output_max = s->output_max, .status = WIRE_IO, .exit_code = -1};
+    return a;
 }
 
 static void on_data(void *arg, enum wire_stream stream, struct str data)
 {
     struct answer *a = arg;
-    struct buf *to = stream == WIRE_STDOUT ? &a->out : &a->err;
-    buf_add(to, str_sub(data, 0, a->output_max - to->n));
+    struct buf *to = stream == WIRE_STDOUT ? &a->spawn.out : &a->spawn.err;
+    buf_add(to, str_sub(data, 0, a->spawn.output_max - to->n));
     a->printed += data.n;
     if (a->overflow || a->printed <= HAND_SPAWN_PRINTED_MAX)
         return;
     a->overflow = true;
     hand_cancel(a->hands, a->number);
+}
+
+static void result_read(struct answer *a, struct str fields)
+{
+    struct hand_spawn *s = &a->spawn;
+    s->status = (enum wire_status)wire_get_int(fields, F_STATUS, WIRE_IO);
+    s->exit_code = wire_get_int(fields, F_EXIT_CODE, -1);
+    if (s->status == WIRE_OK || s->status == WIRE_TIMEOUT)
+        return;
+    struct str why = wire_get_str(fields, F_MESSAGE);
+    if (why.n == 0)
+        why = STR("the hand did not start it");
+    err_set(&a->error, ERR_INVALID, "%.*s", STR_ARG(str_sub(why, 0, REASON_MAX)));
 }
 
 static void on_done(void *arg, struct str fields, const struct err *e)
@@ -65,29 +74,42 @@ static void on_done(void *arg, struct str fields, const struct err *e)
     else if (e)
         a->error = err_copy(e);
     else
-        buf_add(&a->result, fields);
-    mailbox_post(mailbox, &a->mail); /* frees it if nobody waits any more */
-    mailbox_unref(mailbox);
+        result_read(a, fields);
+    if (mailbox) {
+        mailbox_post(mailbox, &a->mail); /* frees it if nobody waits any more */
+        mailbox_unref(mailbox);
+        return;
+    }
+    if (a->done)
+        a->done(a->arg, &a->spawn, a->error);
+    answer_free(&a->mail);
+}
+
+static void answer_begin(struct answer *a, const struct hand_spec *hand, struct buf *fields,
+                         const struct hand_spawn *s)
+{
+    static const struct hand_callbacks callbacks = {.on_data = on_data, .on_done = on_done};
+    struct hands *h = a->hands;
+    uint64_t number = a->number;
+    struct buf input = {0};
+    buf_add(&input, s->input);
+    wire_add_int(fields, F_TIMEOUT_MS, (int64_t)s->timeout_ms);
+    hand_call_numbered(h, number, hand, OP_SPAWN, fields, s->timeout_ms + ANSWER_SLACK_MS, true, &callbacks,
+                       a);
+    hand_send(h, number, &input);
+    hand_send_end(h, number);
 }
 
 static bool answer_take(struct answer *a, struct hand_spawn *s, struct err **e)
 {
-    struct str fields = buf_str(&a->result);
     bool ok = !a->error;
-    s->out = a->out;
-    s->err = a->err;
-    a->out = a->err = (struct buf){0};
-    if (ok) {
-        s->status = (enum wire_status)wire_get_int(fields, F_STATUS, WIRE_IO);
-        s->exit_code = wire_get_int(fields, F_EXIT_CODE, -1);
-    }
-    if (ok && s->status != WIRE_OK && s->status != WIRE_TIMEOUT) {
-        struct str why = wire_get_str(fields, F_MESSAGE);
-        ok = err_set(e, ERR_INVALID, "%.*s", (int)(why.n < 500 ? why.n : 500),
-                     why.n ? why.p : "it did not start");
-    } else if (!ok && e && !*e) {
+    s->out = a->spawn.out;
+    s->err = a->spawn.err;
+    s->status = a->spawn.status;
+    s->exit_code = a->spawn.exit_code;
+    a->spawn.out = a->spawn.err = (struct buf){0};
+    if (!ok && e && !*e)
         *e = steal(a->error);
-    }
     answer_free(&a->mail);
     return ok;
 }
@@ -95,16 +117,11 @@ static bool answer_take(struct answer *a, struct hand_spawn *s, struct err **e)
 bool hand_spawn_wait(struct hands *h, const struct hand_spec *hand, struct buf *fields, struct hand_spawn *s,
                      struct mailbox *mailbox, struct err **e)
 {
-    static const struct hand_callbacks callbacks = {.on_data = on_data, .on_done = on_done};
-    struct answer *a = xcalloc(1, sizeof(*a));
-    uint64_t tag = mailbox_tag(mailbox), number = hand_call_number(h);
+    struct answer *a = answer_new(h, s);
+    uint64_t tag = mailbox_tag(mailbox), number = a->number;
     a->mail = (struct mail){.tag = tag, .free = answer_free};
     a->mailbox = mailbox_ref(mailbox);
-    a->hands = h;
-    a->number = number;
-    a->output_max = s->output_max;
-    s->exit_code = -1;
-    spawn_begin(h, number, hand, fields, s->input, s->timeout_ms, &callbacks, a);
+    answer_begin(a, hand, fields, s);
 
     struct mail *mail = NULL;
     if (mailbox_wait(mailbox, tag, 0, true, &mail) == MAILBOX_MAIL)
@@ -118,27 +135,12 @@ bool hand_spawn_wait(struct hands *h, const struct hand_spec *hand, struct buf *
     return err_set(e, ERR_CANCELLED, "the call was cancelled");
 }
 
-/* ---- not waited for ---- */
-
-struct started {
-    void (*done)(void *arg, struct str fields, const struct err *e);
-    void *arg;
-};
-
-static void started_done(void *arg, struct str fields, const struct err *e)
+void hand_spawn_start(struct hands *h, const struct hand_spec *hand, struct buf *fields,
+                      const struct hand_spawn *s,
+                      void (*done)(void *arg, struct hand_spawn *s, const struct err *e), void *arg)
 {
-    struct started *s = arg;
-    if (s->done)
-        s->done(s->arg, fields, e);
-    free(s);
-}
-
-void hand_spawn_start(struct hands *h, const struct hand_spec *hand, struct buf *fields, struct str input,
-                      uint64_t timeout_ms, void (*done)(void *arg, struct str fields, const struct err *e),
-                      void *arg)
-{
-    static const struct hand_callbacks callbacks = {.on_done = started_done};
-    struct started *s = xcalloc(1, sizeof(*s));
-    *s = (struct started){done, arg};
-    spawn_begin(h, hand_call_number(h), hand, fields, input, timeout_ms, &callbacks, s);
+    struct answer *a = answer_new(h, s);
+    a->done = done;
+    a->arg = arg;
+    answer_begin(a, hand, fields, s);
 }

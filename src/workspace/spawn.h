@@ -19,8 +19,8 @@ struct hand_spawn {
  * ERR_TOO_LARGE for what does not stop printing, ERR_CANCELLED within 1 s, otherwise errors of the transport. */
 bool hand_spawn_wait(struct hands *h, const struct hand_spec *hand, struct buf *fields, struct hand_spawn *s,
                      struct mailbox *mailbox, struct err **e);
-/* Starts one and does not wait. `done` (may be NULL) comes once on the loop; output is not read: send it somewhere. Any
- * thread. */
-void hand_spawn_start(struct hands *h, const struct hand_spec *hand, struct buf *fields, struct str input,
-                      uint64_t timeout_ms, void (*done)(void *arg, struct str fields, const struct err *e),
-                      void *arg);
+/* The same from any thread, without waiting: `s` is copied, `done` (may be NULL) comes once on the loop, with the results in
+ * what it gets, valid during the call. */
+void hand_spawn_start(struct hands *h, const struct hand_spec *hand, struct buf *fields,
+                      const struct hand_spawn *s,
+                      void (*done)(void *arg, struct hand_spawn *s, const struct err *e), void *arg);

@@ -1,12 +1,12 @@
 """Hooks: what a client's commands see of a conversation, what they can stop, and what the log says of them."""
 
 import json
-import os
 import time
 
 import pytest
 
-from talk import FINISH, Talk, call, run
+from handsd import Handsd, processes_in, write_script
+from talk import FINISH, Talk, run
 
 SAY = {"text": "Hello there."}
 
@@ -21,6 +21,14 @@ def ran(talk, event=None):
 
 def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def wait_for(condition):
+    """For what a hook does beside the log: no event tells of it."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_every_moment(server, work):
@@ -49,10 +57,7 @@ def test_every_moment(server, work):
         assert events[2]["action_id"] == events[3]["action_id"] == actions[0]["id"]
         assert events[6]["hook_input"] == {"reason": "agent_finished"}
         server.http.delete(f"/api/conversations/{talk.id}").raise_for_status()
-    deadline = time.monotonic() + 20
-    while lines(work / "seen")[-1]["event_type"] != "SessionEnd":
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for(lambda: lines(work / "seen")[-1]["event_type"] == "SessionEnd")
 
 
 def test_shown_as_given_in_one_naming(server, work):
@@ -92,7 +97,7 @@ def test_matchers(server, work, matcher, hit):
         assert ("terminal" in rejected) == hit
 
 
-def test_a_tool_is_blocked_and_the_model_told_why(server, work, model):
+def test_a_tool_is_blocked_and_the_model_told_why(server, work):
     command = "grep -q 'rm -rf' && { echo 'No removing here.' >&2; exit 2; }; exit 0"
     with Talk(server, work, [run("rm -rf x"), run("echo fine"), FINISH],
               hook_config={"pre_tool_use": hooks(command, "terminal")}) as talk:
@@ -151,16 +156,15 @@ def test_a_prompt_is_blocked(server, work):
 def test_what_the_model_reads(server, work, model):
     """A hook's context stands behind its message; a blocked message is nowhere."""
     command = """grep -q forbidden && exit 2; echo '{"additionalContext": "The build is red."}'"""
-    model.plays([SAY, SAY])
-    with Talk(server, work, model=None, hook_config={"user_prompt_submit": hooks(command)},
-              agent=model.agent()) as talk:
-        talk.say("forbidden words")
-        talk.say("First.")
-        talk.say("Second.")
-        users = [m for m in model.requests[-1]["messages"] if m["role"] == "user"]
-        text = json.dumps(users)
-        assert "forbidden" not in text and text.index("First.") < text.index("The build is red.") < text.index("Second.")
-        assert text.count("The build is red.") == 2
+    agent = {"kind": "Agent", "tools": [], "llm": {"model": "openai/test-model", "api_key": "sk-test-0123456789", "base_url": f"{model.url}/v1"}}
+    model.plays({"text": "Hello."}, {"text": "Hello again."})
+    with Talk(server, work, model="openai/test-model", agent=agent, hook_config={"user_prompt_submit": hooks(command)}) as talk:
+        for text in ("forbidden words", "First.", "Second."):
+            assert talk.say(text) == "finished"
+        assert len(model.requests()) == 2
+        text = json.dumps([m for m in model.requests()[-1]["body"]["messages"] if m["role"] == "user"])
+        assert "forbidden" not in text and text.count("The build is red.") == 2
+        assert text.index("First.") < text.index("The build is red.") < text.index("Second.")
 
 
 def test_stop_is_denied_until_done(server, work):
@@ -203,10 +207,7 @@ def test_timeout(server, work):
 def test_interrupt(server, work, kind):
     with Talk(server, work, [run("echo one"), FINISH], hook_config={kind: hooks(f"touch {work}/begun; sleep 600")}) as talk:
         talk.start()
-        deadline = time.monotonic() + 30
-        while not (work / "begun").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_for((work / "begun").exists)
         started = time.monotonic()
         talk.post("interrupt").raise_for_status()
         assert talk.until_over() == "paused"
@@ -222,10 +223,7 @@ def test_async_is_not_waited_for(server, work):
         assert time.monotonic() - started < 2
         event = ran(talk)[0]
         assert (event["success"], event["exit_code"], event["stdout"]) == (True, 0, "")
-        deadline = time.monotonic() + 20
-        while not (work / "told").exists() or not (work / "told").read_text():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for(lambda: (work / "told").exists() and (work / "told").read_text())
 
 
 def test_much_output_is_cut(server, work):
@@ -270,10 +268,44 @@ def test_other_types_say_that_they_are_not_run(server, work):
         assert all("command" in e["error"] for e in ran(talk))
 
 
-def test_once_for_each_message_and_session(server, work):
-    """Also when the server has been started anew in between."""
+def test_once_for_each_message_and_session(tmp_path, work):
+    """Also when the server has been started anew in between; its end ends the session, and the log says so."""
     note = "echo $OPENHANDS_EVENT_TYPE >> times"
-    with Talk(server, work, [SAY, SAY, SAY], hook_config={"session_start": hooks(note), "user_prompt_submit": hooks(note)}) as talk:
-        talk.say("One.")
-        talk.say("Two.")
-        assert (work / "times").read_text().split() == ["SessionStart", "UserPromptSubmit", "UserPromptSubmit"]
+    kinds = ("session_start", "user_prompt_submit", "session_end")
+    write_script(tmp_path / "scripts", "say", [SAY] * 3)
+    with Handsd(tmp_path / "data", scripts=tmp_path / "scripts") as server:
+        with Talk(server, work, model="scripted/say", hook_config={k: hooks(note) for k in kinds}) as talk:
+            talk.say("One.")
+            talk.say("Two.")
+            conversation = talk.id
+        assert server.stop() == 0
+    expected = ["SessionStart", "UserPromptSubmit", "UserPromptSubmit", "SessionEnd"]
+    assert (work / "times").read_text().split() == expected
+    with Handsd(tmp_path / "data", scripts=tmp_path / "scripts") as server:
+        events = [e for e in server.events(conversation) if e["kind"] == "HookExecutionEvent"]
+        assert [e["hook_event_type"] for e in events] == expected
+        server.send(conversation, "Three.", run=True)
+        wait_for(lambda: server.http.get(f"/api/conversations/{conversation}").json()["execution_status"] == "finished")
+        assert (work / "times").read_text().split() == expected + ["UserPromptSubmit"]
+
+
+def test_a_session_end_that_hangs_holds_nobody_up(tmp_path, work):
+    write_script(tmp_path / "scripts", "say", [SAY])
+    server = Handsd(tmp_path / "data", scripts=tmp_path / "scripts").start()
+    with Talk(server, work, model="scripted/say", hook_config={"session_end": hooks("sleep 600")}) as talk:
+        talk.say()
+    started = time.monotonic()
+    assert server.stop() == 0
+    assert time.monotonic() - started < 5
+    assert not processes_in(work)
+
+
+def test_a_session_ends_when_the_conversation_leaves_memory(tmp_path, work):
+    write_script(tmp_path / "scripts", "say", [SAY])
+    with Handsd(tmp_path / "data", scripts=tmp_path / "scripts", env={"OH_CONVERSATION_IDLE_TTL_SECONDS": "1"}) as server:
+        with Talk(server, work, model="scripted/say", hook_config={"session_end": hooks("cat > ended; echo done")}) as talk:
+            talk.say()
+        wait_for(lambda: (work / "ended").exists() and (work / "ended").read_text())
+        wait_for(lambda: [e for e in server.events(talk.id) if e["kind"] == "HookExecutionEvent"])
+        event = server.events(talk.id)[-1]
+        assert (event["hook_event_type"], event["stdout"], event["success"]) == ("SessionEnd", "done\n", True)

@@ -245,15 +245,14 @@ bool hand_spawn_wait(struct hands *h, const struct hand_spec *hand, struct buf *
     return passed || err_set(e, ERR_CANCELLED, "the call was cancelled");
 }
 
-void hand_spawn_start(struct hands *h, const struct hand_spec *hand, struct buf *fields, struct str input,
-                      uint64_t timeout_ms, void (*done)(void *arg, struct str fields, const struct err *e),
-                      void *arg)
+void hand_spawn_start(struct hands *h, const struct hand_spec *hand, struct buf *fields,
+                      const struct hand_spawn *s,
+                      void (*done)(void *arg, struct hand_spawn *s, const struct err *e), void *arg)
 {
     (void)hand;
-    (void)input;
-    (void)timeout_ms;
+    struct hand_spawn answer = {.output_max = s->output_max, .status = WIRE_OK};
     note_call(h, buf_str(fields));
     buf_deinit(fields);
     if (done)
-        done(arg, STR_NONE, NULL);
+        done(arg, &answer, NULL);
 }
