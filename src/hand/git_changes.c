@@ -92,8 +92,7 @@ static void add_tracked(struct changes *c, const char *prefix, struct str list, 
 static void settle_doubts(struct git *g, struct changes *c)
 {
     static const char *const hash[] = {"hash-object", "--stdin-paths", NULL};
-    autobuf in = {0}, raw = g->out;
-    g->out = (struct buf){0}; /* the doubts point into it */
+    autobuf in = {0};
     for (size_t i = 0; i < c->doubts.n; i++) {
         buf_add(&in, c->doubts.at[i].path);
         buf_add_char(&in, '\n');
@@ -127,7 +126,9 @@ static bool list_changes(struct git *g, struct changes *c, struct str ref, const
     char base[GIT_ID_MAX + 1];
     if (!git_base(g, ref, base) || !GIT_RUN(g, DIFF, base, "--"))
         return false;
-    add_tracked(c, prefix, buf_str(&g->out), skip_nested);
+    autobuf list = g->out; /* the doubts point into it */
+    g->out = (struct buf){0};
+    add_tracked(c, prefix, buf_str(&list), skip_nested);
     settle_doubts(g, c);
     if (!GIT_RUN(g, "ls-files", "--others", "--exclude-standard", "-z"))
         return false;
