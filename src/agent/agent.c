@@ -1,5 +1,6 @@
 /* The decoded configuration of one Agent object. */
 #include "agent/agent_config.h"
+#include "mcp/mcp.h"
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -25,15 +26,18 @@ void agent_unref(struct agent *a)
     buf_deinit(&a->system_prompt);
     buf_deinit(&a->suffix);
     buf_deinit(&a->current_datetime);
+    buf_deinit(&a->mcp_servers);
+    tool_filter_free(a->filter);
     free(a);
 }
 
 static void tool_add(struct agent *a, struct str name)
 {
     const struct tool *tool = tool_find(name);
-    if (tool)
+    bool passes = tool && (tool->is_default || agent_filter_passes(a, str_from(tool->name)));
+    if (passes)
         tool_set_add(&a->tools, tool);
-    else if (a->unknown_tool.n == 0)
+    else if (!tool && a->unknown_tool.n == 0)
         buf_add(&a->unknown_tool, str_sub(name, 0, 100));
 }
 
@@ -95,6 +99,18 @@ static bool concurrency_read(struct agent *a, const struct json_value *v, struct
     return true;
 }
 
+static bool filter_read(struct agent *a, const struct json_value *v, struct err **e)
+{
+    if (!json_is_null(v) && json_type(v) != JSON_STRING)
+        return err_set(e, ERR_INVALID, "agent.filter_tools_regex should be a string");
+    return json_str(v).n == 0 || (a->filter = tool_filter_new(json_str(v), e));
+}
+
+static bool mcp_read(struct agent *a, const struct json_value *v, struct err **e)
+{
+    return mcp_config_check(v, &a->mcp_servers, e) || err_prefix(e, "agent");
+}
+
 static bool config_read(struct agent *a, const struct json_value *config,
                         const char *(*env)(const char *name), struct err **e)
 {
@@ -111,7 +127,8 @@ static bool config_read(struct agent *a, const struct json_value *config,
         return err_prefix(e, "agent.llm");
     a->has_analyzer = !json_is_null(json_get(config, "security_analyzer"));
     a->has_prompt = !json_is_null(json_get(config, "system_prompt"));
-    return tools_read(a, json_get(config, "tools"), e) &&
+    return filter_read(a, json_get(config, "filter_tools_regex"), e) &&
+           mcp_read(a, json_get(config, "mcp_config"), e) && tools_read(a, json_get(config, "tools"), e) &&
            concurrency_read(a, json_get(config, "tool_concurrency_limit"), e) &&
            condensers_read(&a->condensers, json_get(config, "condenser"), env, e) &&
            defaults_read(a, json_get(config, "include_default_tools"), e) &&
@@ -139,6 +156,11 @@ struct llm *agent_llm(const struct agent *a)
 size_t agent_concurrency(const struct agent *a)
 {
     return a->concurrency;
+}
+
+struct str agent_mcp_servers(const struct agent *a)
+{
+    return buf_str(&a->mcp_servers);
 }
 
 bool agent_has_analyzer(const struct agent *a)

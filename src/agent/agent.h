@@ -25,6 +25,10 @@ struct llm *agent_llm(const struct agent *a);
 bool agent_check(const struct agent *a, struct err **e);
 bool agent_has_analyzer(const struct agent *a);
 bool agent_condenses(const struct agent *a); /* it has a condenser that a request can be made to */
+/* Its enabled MCP servers, {name: server} as JSON with references to secrets as they are; empty: there are none. */
+struct str agent_mcp_servers(const struct agent *a);
+/* Does `filter_tools_regex` let a tool of this name pass? */
+bool agent_filter_passes(const struct agent *a, struct str name);
 
 enum risk { RISK_UNKNOWN, RISK_LOW, RISK_MEDIUM, RISK_HIGH };
 enum policy_kind { POLICY_NEVER, POLICY_ALWAYS, POLICY_RISKY };
@@ -64,6 +68,9 @@ struct agent_host {
     /* Tools beyond the agent's own that are ready at the step's start (MCP, skills); borrowed for the step. */
     const struct tool *const *extra_tools;
     size_t extra_tool_count;
+    /* Waits for those that are still on their way and puts them into extra_tools, which the step reads again; the ones it
+     * has seen stay valid. May be NULL. False: cancelled. */
+    bool (*late_tools)(void *arg, struct err **e);
     /* Hooks of the conversation, or NULL; and what happens to be blocked by one: the next append records it. */
     const struct hook_config *hooks;
     void (*blocked)(void *arg, enum hook_event event, const struct uuid *id, struct str reason);

@@ -3,6 +3,10 @@
 #include "agent/condenser.h"
 #include <stdatomic.h>
 
+struct tool_filter;
+struct tool_filter *tool_filter_new(struct str pattern, struct err **e);
+void tool_filter_free(struct tool_filter *f); /* NULL is allowed */
+
 struct agent {
     atomic_uint refs;
     struct llm *llm;
@@ -12,5 +16,7 @@ struct agent {
     struct buf system_prompt; /* the client's own, in place of ours */
     struct buf suffix, current_datetime;
     size_t concurrency; /* tools run at once */
+    struct buf mcp_servers;     /* JSON; empty: none */
+    struct tool_filter *filter; /* or NULL */
     bool has_prompt, has_analyzer;
 };

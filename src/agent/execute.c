@@ -29,14 +29,16 @@ static const char *classification_of(enum err_kind kind)
     return kind == ERR_INTERNAL ? "internal" : "agent_action";
 }
 
-static void image_write(struct json_writer *w, struct str url)
+static void image_write(struct json_writer *w, struct str urls)
 {
+    struct str url;
     jw_object(w);
     jw_member_bool(w, "cache_prompt", false);
     jw_member_cstr(w, "type", "image");
     jw_key(w, "image_urls");
     jw_array(w);
-    jw_str(w, url);
+    while (str_split(&urls, '\n', &url))
+        jw_str(w, url);
     jw_array_end(w);
     jw_object_end(w);
 }

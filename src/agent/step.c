@@ -127,6 +127,40 @@ bool agent_condense(struct agent *a, struct view *view, const struct agent_host 
     return condensed || err_set(e, ERR_INVALID, "there is nothing to condense yet");
 }
 
+/* What is named and not there may belong to a server that is still starting: that is waited for. */
+static bool late_tools(const struct agent *a, const struct agent_host *host, struct arena *arena,
+                       const struct tool_set **tools, struct err **e)
+{
+    if (!host->late_tools)
+        return true;
+    if (!host->late_tools(host->arg, e))
+        return false;
+    *tools = step_tools(a, host, arena);
+    return true;
+}
+
+static bool answer_names_unknown(const struct tool_set *tools, const struct llm_answer *answer,
+                                 struct arena *arena)
+{
+    for (size_t i = 0; i < answer->call_count; i++) {
+        struct str arguments = answer->calls[i].arguments;
+        if (!tool_resolve(tools, answer->calls[i].name, &arguments, arena))
+            return true;
+    }
+    return false;
+}
+
+static bool open_names_unknown(const struct tool_set *tools, const struct view *view)
+{
+    for (size_t i = 0; i < view_open(view); i++) {
+        struct view_action action;
+        view_open_get(view, i, &action);
+        if (!tool_set_find(tools, action.tool_name))
+            return true;
+    }
+    return false;
+}
+
 bool agent_step(struct agent *a, struct view *view, const struct agent_host *host, enum step *outcome,
                 struct err **e)
 {
@@ -135,6 +169,8 @@ bool agent_step(struct agent *a, struct view *view, const struct agent_host *hos
         return false;
     autoarena arena = arena_new();
     const struct tool_set *tools = step_tools(a, host, arena);
+    if (open_names_unknown(tools, view) && !late_tools(a, host, arena, &tools, e))
+        return false;
     if (view_open(view) > 0)
         return execute_open(a, tools, view, host, outcome, e);
     bool condensed = false;
@@ -158,6 +194,8 @@ bool agent_step(struct agent *a, struct view *view, const struct agent_host *hos
             *e = steal(shown);
         return told || asked;
     }
+    if (answer_names_unknown(tools, &answer, arena) && !late_tools(a, host, arena, &tools, e))
+        return false;
     if (!answer_append(a, tools, view, host, &answer, arena, outcome, &run, e))
         return false;
     return !run || execute_open(a, tools, view, host, outcome, e);

@@ -22,7 +22,7 @@ struct tool_result {
     /* Own fields of the observation after content and is_error: `"key":value,…`, may be empty. */
     struct buf observation;
     struct buf text;  /* one text content for the model, unmasked: the caller masks; empty: no content */
-    struct buf image; /* data URL or empty */
+    struct buf image; /* data URLs, one a line; or empty */
     bool is_error;
     bool finished; /* the finish tool */
 };

@@ -38,6 +38,7 @@ static void deletion_stored(void *arg, const struct err *e)
         c->token = 0; /* nothing is left to release */
         conversations_drop(c);
         session_end(c, true);
+        conversation_mcp_close(c);
         hand_end(d->s->config.hands, &c->id);
         loop_call(d->s->config.loop, deleted_sockets, conversation_ref(c));
     }

@@ -3,6 +3,7 @@
 #pragma once
 #include "conversation/conversation.h"
 #include "conversation/state.h"
+#include "mcp/mcp.h"
 #include "base/map.h"
 #include "base/thread.h"
 #include "base/vec.h"
@@ -79,6 +80,7 @@ struct conversation {
     bool poisoned;        /* one of them failed; pending is set back when the last has answered */
     bool lost, deleted;
     struct run *run;
+    struct mcp *mcp;   /* servers of its agent, once a run has begun; or NULL */
     int64_t wish_seq;  /* a message at this seq asked for a run that may not have seen it; -1: none */
     bool mending;      /* a repair is on its way … */
     uint64_t mend_run; /* … of what this run left: the end of a newer one is told by that one */
@@ -102,6 +104,9 @@ struct conversation {
  * lock but the registry's. */
 bool session_end(struct conversation *c, bool deleted);
 void sessions_close(struct conversations *s); /* loop, when no run is left: those of all, then s->closed */
+
+/* mcp.c: ends the servers; the next run starts them again. Any thread. */
+void conversation_mcp_close(struct conversation *c);
 
 /* registry.c */
 void conversations_drop(struct conversation *c); /* out of the registry: lost or deleted */

@@ -41,6 +41,7 @@ void conversation_unref(struct conversation *c)
     /* At shutdown the store goes first, and gives up what this process owned by itself. */
     if (c->token && !atomic_load(&c->service->closing))
         store_release(c->service->config.store, c->number, c->token);
+    conversation_mcp_close(c);
     tail_clear(c);
     state_unref(c->pending);
     state_unref(c->committed);
@@ -225,6 +226,7 @@ void conversations_close(struct conversations *s, void (*done)(void *arg), void 
             run_interrupt(c->run);
         }
         conversation_mend_stop(c);
+        conversation_mcp_close(c);
         conversation_unref(c);
     }
     vec_deinit(&open);

@@ -195,7 +195,7 @@ static void step_begins(struct turn *t)
 static bool turn_step(struct turn *t, struct err **e)
 {
     bool stopped = false;
-    if (!turn_catch_up(t, e) || !answer_unaccepted(t, e) || !turn_hooks_begin(t, e) ||
+    if (!turn_mcp_step(t, e) || !turn_catch_up(t, e) || !answer_unaccepted(t, e) || !turn_hooks_begin(t, e) ||
         !nudge_or_stop(t, &stopped, e))
         return false;
     if (stopped || t->state->status != STATUS_RUNNING) /* hooks take a while: somebody may have paused it */
@@ -217,6 +217,7 @@ static bool turn_step(struct turn *t, struct err **e)
 
 static void turn_end(struct turn *t)
 {
+    turn_mcp_end(t);
     view_free(steal(t->view));
     agent_unref(steal(t->agent));
     state_unref(steal(t->state));
@@ -244,7 +245,8 @@ static bool turn_begin(struct turn *t, struct err **e)
     }
     t->agent = agent_ref(t->config->agent);
     t->view = view_new();
-    return agent_check(t->agent, e) && turn_read_path(t, t->state->branch, t->state->next_seq, e);
+    return agent_check(t->agent, e) && turn_read_path(t, t->state->branch, t->state->next_seq, e) &&
+           turn_mcp_begin(t, e);
 }
 
 /* Somebody asked for it; the run, if there is one beside, goes on whatever comes of it. */

@@ -11,6 +11,10 @@ static const char *const secret_keys[] = {"api_key", "aws_access_key_id", "aws_s
 /* Keys of objects all of whose texts are secrets, where they stand in an MCP server. */
 static const char *const secret_maps[] = {"env", "headers"};
 
+/* Keys whose text is a secret in an MCP server or its `auth`. */
+static const char *const mcp_keys[] = {"auth",         "value",        "password",
+                                       "access_token", "refresh_token", "client_secret"};
+
 enum place { PLACE_ANY, PLACE_MCP, PLACE_SECRET_MAP, PLACE_CONTEXT, PLACE_SOURCE };
 
 static bool is_one_of(struct str key, const char *const *names, size_t n)
@@ -72,6 +76,8 @@ static bool is_secret(enum place place, struct str key)
         return true;
     if (place == PLACE_SOURCE)
         return str_is(key, "value");
+    if (place == PLACE_MCP && is_one_of(key, mcp_keys, ARRAY_LEN(mcp_keys)))
+        return true;
     return is_one_of(key, secret_keys, ARRAY_LEN(secret_keys));
 }
 

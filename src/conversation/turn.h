@@ -16,6 +16,10 @@ struct turn { /* the thread's own */
     uint64_t stats_serial;    /* likewise: deltas of this step belong to it */
     struct buf cwd;           /* of the last terminal result on the path */
     struct agent_host host;
+    struct mcp *mcp; /* of this run: a reference, or NULL */
+    struct mcp_toolbox *toolbox, *toolbox_before;
+    uint64_t toolbox_generation;
+    bool mcp_waited; /* its first step has given the servers a moment */
     int64_t iterations;
     bool finishing; /* the agent has finished, if its Stop hooks agree */
     /* What hooks have blocked and no commit has recorded: values for the doc, or NULL. */
@@ -35,6 +39,12 @@ bool turn_catch_up(struct turn *t, struct err **e);
  * (requests get 503). */
 bool turn_append(struct turn *t, struct event_draft *drafts, size_t n, const struct agent_update *update,
                  struct err **e);
+
+/* mcp.c: the servers of the agent, and what the next step may use of them. Failures of servers become events; an error is
+ * one of the run. */
+bool turn_mcp_begin(struct turn *t, struct err **e);
+bool turn_mcp_step(struct turn *t, struct err **e);
+void turn_mcp_end(struct turn *t);
 
 /* turn_host.c: fills t->host, by which the agent acts. */
 void turn_host_init(struct turn *t);

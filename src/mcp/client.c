@@ -111,8 +111,17 @@ static void list_ask(struct mcp_client *c, struct str cursor)
     request_end(c, MCP_ASKED_LIST, &w, NULL);
 }
 
+static void list_end(struct mcp_client *c)
+{
+    mcp_tool_list_unref(steal(c->list));
+    if (c->phase == MCP_PHASE_READY)
+        c->events->listing(c->arg, false);
+}
+
 static void list_begin(struct mcp_client *c)
 {
+    if (c->phase == MCP_PHASE_READY)
+        c->events->listing(c->arg, true);
     c->list = mcp_tool_list_new();
     c->pages = 0;
     c->relist = false;
@@ -163,6 +172,16 @@ void mcp_client_cancel(struct mcp_client *c, int64_t request, const char *reason
     c->events->send(c->arg, buf_str(&text), 0);
 }
 
+void mcp_client_list_cancel(struct mcp_client *c)
+{
+    for (size_t i = 0; i < c->pending_count; i++)
+        if (c->pending[i].what == MCP_ASKED_LIST) {
+            mcp_client_cancel(c, c->pending[i].number, "timeout");
+            break;
+        }
+    list_end(c);
+}
+
 void mcp_client_request_failed(struct mcp_client *c, int64_t request, const struct err *why)
 {
     struct mcp_pending p;
@@ -171,7 +190,7 @@ void mcp_client_request_failed(struct mcp_client *c, int64_t request, const stru
     if (p.what == MCP_ASKED_CALL)
         c->events->answered(c->arg, request, NULL, NULL, why);
     else if (p.what == MCP_ASKED_LIST && c->phase == MCP_PHASE_READY)
-        mcp_tool_list_unref(steal(c->list)); /* the old list stays */
+        list_end(c); /* the old list stays */
     else if (p.what != MCP_GIVEN_UP)
         broken(c, why);
 }
@@ -197,6 +216,7 @@ static void on_initialized(struct mcp_client *c, const struct json_value *result
                 STR_ARG(str_sub(version, 0, 40)));
         return broken(c, e);
     }
+    c->events->agreed(c->arg, str_from(c->version));
     notify(c, "notifications/initialized");
     if (c->phase != MCP_PHASE_INITIALIZE)
         return; /* sending failed */
@@ -220,8 +240,12 @@ static void on_list(struct mcp_client *c, const struct json_value *result)
     c->events->tools(c->arg, steal(c->list));
     if (c->phase == MCP_PHASE_LIST)
         became_ready(c);
-    if (c->relist && c->phase == MCP_PHASE_READY)
+    if (c->phase != MCP_PHASE_READY)
+        return;
+    if (c->relist)
         list_begin(c);
+    else
+        c->events->listing(c->arg, false);
 }
 
 static void on_refused(struct mcp_client *c, const struct mcp_pending *p, const struct json_value *error)
@@ -237,7 +261,7 @@ static void on_refused(struct mcp_client *c, const struct mcp_pending *p, const 
     if (p->what == MCP_ASKED_CALL)
         c->events->answered(c->arg, p->number, NULL, NULL, e);
     else if (p->what == MCP_ASKED_LIST && c->phase == MCP_PHASE_READY)
-        mcp_tool_list_unref(steal(c->list));
+        list_end(c);
     else
         broken(c, e);
 }

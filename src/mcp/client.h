@@ -13,7 +13,9 @@
 struct mcp_client_events {
     /* `request` is the number of a request, 0 for everything else. */
     void (*send)(void *arg, struct str json, int64_t request);
-    void (*ready)(void *arg); /* initialised, and its tools are known */
+    void (*agreed)(void *arg, struct str version);
+    void (*ready)(void *arg);                   /* initialised, and its tools are known */
+    void (*listing)(void *arg, bool under_way); /* it is ready, and its list is being read again */
     /* A list of tools has come whole; the reference is given away. */
     void (*tools)(void *arg, struct mcp_tool_list *list);
     /* The end of a call: `e`, or `result` in `doc` (borrowed: take a reference). */
@@ -58,5 +60,7 @@ bool mcp_client_receive(struct mcp_client *c, struct mcp_doc *doc, struct err **
 bool mcp_client_call(struct mcp_client *c, struct str tool, struct str arguments, int64_t *request);
 /* Nobody waits for it any more: its answer will be ignored, and the server is told. */
 void mcp_client_cancel(struct mcp_client *c, int64_t request, const char *reason);
+/* Its list takes too long to be read again: the old one stays. */
+void mcp_client_list_cancel(struct mcp_client *c);
 /* It could not be sent, or its answer cannot come. */
 void mcp_client_request_failed(struct mcp_client *c, int64_t request, const struct err *why);

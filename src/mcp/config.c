@@ -231,3 +231,41 @@ bool mcp_config_check(const struct json_value *config, struct buf *servers, stru
         jw_object_end(&w);
     return true;
 }
+
+#define HIDDEN "<secret-hidden>" /* marker: what masked values look like everywhere */
+#define HIDDEN_MIN 8             /* bytes; shorter values would hide ordinary text */
+
+static struct str value_behind(struct str pair, struct str between)
+{
+    ssize_t at = str_find(pair, between);
+    struct str value = at < 0 ? STR_NONE : str_sub(pair, (size_t)at + between.n, pair.n);
+    ssize_t space = str_find_char(value, ' ');
+    bool scheme = str_starts(value, STR("Bearer ")) || str_starts(value, STR("Basic "));
+    return scheme ? str_sub(value, (size_t)space + 1, value.n) : value;
+}
+
+/* Length of the longest value that begins `text`; 0: none. */
+static size_t value_at(const struct mcp_texts *texts, struct str between, struct str text)
+{
+    size_t longest = 0;
+    for (size_t i = 0; i < texts->n; i++) {
+        struct str value = value_behind(texts->at[i], between);
+        if (value.n >= HIDDEN_MIN && value.n > longest && str_starts(text, value))
+            longest = value.n;
+    }
+    return longest;
+}
+
+void mcp_hide(const struct mcp_server_config *config, struct str text, struct buf *out)
+{
+    for (size_t i = 0; i < text.n;) {
+        struct str rest = str_sub(text, i, text.n);
+        size_t n = value_at(&config->env, STR("="), rest), m = value_at(&config->headers, STR(": "), rest);
+        n = n > m ? n : m;
+        if (n > 0)
+            buf_add(out, STR(HIDDEN));
+        else
+            buf_add_char(out, text.p[i]);
+        i += n > 0 ? n : 1;
+    }
+}

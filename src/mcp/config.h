@@ -23,6 +23,8 @@ struct mcp_server_config {
     uint64_t start_ms, call_ms;
     bool oauth, enabled; /* oauth: it wants a login that only a browser can give */
 };
+/* Adds `text` with the values of the server's own variables and headers hidden: its errors go into the log. */
+void mcp_hide(const struct mcp_server_config *config, struct str text, struct buf *out);
 /* ERR_INVALID names the field. */
 bool mcp_server_decode(struct str name, const struct json_value *v, struct arena *arena,
                        struct mcp_server_config *out, struct err **e);

@@ -40,7 +40,7 @@ struct mcp_server {
     struct mcp_client client;
     struct mcp_transport *transport; /* NULL: not running */
     uint64_t epoch;                  /* of the transport; grows */
-    uint64_t start_timer;
+    uint64_t start_timer;            /* of the start, or of reading the list again */
     struct mcp_call *calls, **calls_end;
     size_t call_count;
     size_t parsing; /* bytes that workers have */
@@ -49,6 +49,7 @@ struct mcp_server {
     /* under the set's lock */
     enum mcp_state state;
     struct mcp_tool_list *tools; /* NULL: not known yet */
+    bool listing;                /* READY, and its list is being read again */
     struct err *failure;         /* that nobody was told of */
 };
 
@@ -65,8 +66,9 @@ struct mcp {
     pthread_mutex_t lock;
     bool closing; /* no start any more */
     uint64_t generation;
-    struct mailbox *watcher; /* is told when none is starting any more */
+    struct mailbox *watcher; /* is told when nothing is on its way any more */
     uint64_t watcher_tag;
+    bool watcher_starts;
 };
 
 /* server.c, loop */
@@ -78,3 +80,4 @@ void mcp_call_end(struct mcp_call *call, struct mcp_doc *doc, const struct json_
                   const struct err *e);
 /* mcp.c, any thread: publishes; `why` (or NULL) is copied. */
 void server_publish(struct mcp_server *s, enum mcp_state state, const struct err *why);
+void server_publish_listing(struct mcp_server *s, bool listing);

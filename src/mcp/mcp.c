@@ -105,32 +105,28 @@ bool mcp_is_of(const struct mcp *m, struct str servers)
 
 /* ---- what is known of the servers ---- */
 
-static bool starting_locked(const struct mcp *m)
+static bool under_way_locked(const struct mcp *m, bool starts)
 {
     for (size_t i = 0; i < m->count; i++)
-        if (m->servers[i].state == MCP_STARTING)
+        if (m->servers[i].listing || (starts && m->servers[i].state == MCP_STARTING))
             return true;
     return false;
 }
-
-struct watch_mail {
-    struct mail mail;
-};
 
 static void watch_free(struct mail *mail)
 {
     free(mail);
 }
 
-/* Under the lock: whoever waits for the starts looks again. */
+/* Under the lock. */
 static void watcher_tell(struct mcp *m)
 {
-    if (!m->watcher || starting_locked(m))
+    if (!m->watcher || under_way_locked(m, m->watcher_starts))
         return;
     struct mailbox *mailbox = steal(m->watcher);
-    struct watch_mail *w = xcalloc(1, sizeof(*w));
-    w->mail = (struct mail){.tag = m->watcher_tag, .free = watch_free};
-    mailbox_post(mailbox, &w->mail);
+    struct mail *mail = xcalloc(1, sizeof(*mail));
+    *mail = (struct mail){.tag = m->watcher_tag, .free = watch_free};
+    mailbox_post(mailbox, mail);
     mailbox_unref(mailbox);
 }
 
@@ -140,11 +136,21 @@ void server_publish(struct mcp_server *s, enum mcp_state state, const struct err
     WITH_LOCK(&m->lock)
     {
         s->state = state;
+        s->listing = s->listing && state == MCP_READY;
         if (why) {
             err_free(s->failure);
             s->failure = err_copy(why);
         }
         watcher_tell(m);
+    }
+}
+
+void server_publish_listing(struct mcp_server *s, bool listing)
+{
+    WITH_LOCK(&s->mcp->lock)
+    {
+        s->listing = listing;
+        watcher_tell(s->mcp);
     }
 }
 
@@ -156,14 +162,6 @@ size_t mcp_count(const struct mcp *m)
 struct str mcp_name(const struct mcp *m, size_t index)
 {
     return m->servers[index].config.name;
-}
-
-bool mcp_is_starting(struct mcp *m)
-{
-    bool starting = false;
-    WITH_LOCK(&m->lock)
-    starting = starting_locked(m);
-    return starting;
 }
 
 uint64_t mcp_generation(struct mcp *m)
@@ -228,16 +226,17 @@ void mcp_start(struct mcp *m)
         loop_call(m->context.loop, start_all, mcp_ref(m));
 }
 
-bool mcp_wait(struct mcp *m, struct mailbox *mailbox, uint64_t deadline_ns, struct err **e)
+bool mcp_wait(struct mcp *m, bool starts, struct mailbox *mailbox, uint64_t deadline_ns, struct err **e)
 {
     uint64_t tag = mailbox_tag(mailbox);
     bool wait = false;
     WITH_LOCK(&m->lock)
     {
-        wait = starting_locked(m) && !m->watcher;
+        wait = under_way_locked(m, starts) && !m->watcher;
         if (wait) {
             m->watcher = mailbox_ref(mailbox);
             m->watcher_tag = tag;
+            m->watcher_starts = starts;
         }
     }
     if (!wait)

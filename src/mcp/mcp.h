@@ -81,11 +81,11 @@ bool mcp_is_of(const struct mcp *m, struct str servers);
 void mcp_start(struct mcp *m);
 size_t mcp_count(const struct mcp *m);
 struct str mcp_name(const struct mcp *m, size_t index);
-bool mcp_is_starting(struct mcp *m);                          /* any of them */
 uint64_t mcp_generation(struct mcp *m);                       /* grows when a list of tools changes */
 struct mcp_tool_list *mcp_tools(struct mcp *m, size_t index); /* a reference; NULL: not known yet */
-/* Waits until none of them is starting any more, or until `deadline_ns` (0: their own deadlines). False: cancelled. */
-bool mcp_wait(struct mcp *m, struct mailbox *mailbox, uint64_t deadline_ns, struct err **e);
+/* Waits until no list of tools is being read again and, with `starts`, no server is starting any more, or until
+ * `deadline_ns` (0: their own deadlines). One thread at a time. False: cancelled. */
+bool mcp_wait(struct mcp *m, bool starts, struct mailbox *mailbox, uint64_t deadline_ns, struct err **e);
 /* The next failure that nobody was told of: `*index` is the server's. `why` carries the code. False: there is none. */
 bool mcp_take_failure(struct mcp *m, size_t *index, struct err **why);
 

@@ -54,8 +54,18 @@ static void calls_fail(struct mcp_server *s, const struct err *why)
         mcp_call_end(s->calls, NULL, NULL, e);
 }
 
-static void server_fail(struct mcp_server *s, const struct err *why)
+static struct err *hidden(const struct mcp_server *s, const struct err *why)
 {
+    struct err *e = NULL;
+    autobuf text = {0};
+    mcp_hide(&s->config, str_from(why->text), &text);
+    err_set(&e, why->kind, "%.*s", STR_ARG(buf_str(&text)));
+    return e;
+}
+
+static void server_fail(struct mcp_server *s, const struct err *reason)
+{
+    autoerr why = hidden(s, reason);
     bool was_ready = s->client.phase == MCP_PHASE_READY, silent = false;
     /* Its hand was ended or killed while nobody used it: that is no fault, and the next use starts it again. */
     silent = why->kind == ERR_GONE && was_ready && !s->calls;
@@ -170,6 +180,28 @@ static struct mcp_call *call_unsent(struct mcp_server *s)
     return call;
 }
 
+static void on_agreed(void *arg, struct str version)
+{
+    struct mcp_server *s = arg;
+    if (s->transport)
+        s->transport->ops->agreed(s->transport, version);
+}
+
+static void on_list_timeout(void *arg)
+{
+    struct mcp_server *s = arg;
+    s->start_timer = 0;
+    mcp_client_list_cancel(&s->client);
+}
+
+static void on_listing(void *arg, bool under_way)
+{
+    struct mcp_server *s = arg;
+    loop_timer_cancel(s->mcp->context.loop, s->start_timer);
+    s->start_timer = under_way ? loop_timer(s->mcp->context.loop, s->config.start_ms, on_list_timeout, s) : 0;
+    server_publish_listing(s, under_way);
+}
+
 static void on_ready(void *arg)
 {
     struct mcp_server *s = arg;
@@ -202,9 +234,10 @@ static void on_answered(void *arg, int64_t request, struct mcp_doc *doc, const s
         if (call->request != request)
             continue;
         autoerr e = NULL;
-        if (why)
-            err_set(&e, why->kind, "the MCP server '%.*s' refused the call: %s", STR_ARG(s->config.name),
-                    why->text);
+        autoerr told = why ? hidden(s, why) : NULL;
+        if (told)
+            err_set(&e, told->kind, "the MCP server '%.*s' refused the call: %s", STR_ARG(s->config.name),
+                    told->text);
         return mcp_call_end(call, doc, result, e);
     }
 }
@@ -214,8 +247,13 @@ static void on_broken(void *arg, const struct err *why)
     server_fail(arg, why);
 }
 
-static const struct mcp_client_events client_events = {
-    .send = on_send, .ready = on_ready, .tools = on_tools, .answered = on_answered, .broken = on_broken};
+static const struct mcp_client_events client_events = {.send = on_send,
+                                                       .agreed = on_agreed,
+                                                       .listing = on_listing,
+                                                       .ready = on_ready,
+                                                       .tools = on_tools,
+                                                       .answered = on_answered,
+                                                       .broken = on_broken};
 
 /* --- what it sends --- */
 
