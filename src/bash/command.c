@@ -168,7 +168,7 @@ static void command_end(struct command *c, int exit_code, struct str reason)
 static void end_with(struct command *c, const char *what, const char *why)
 {
     autobuf reason = {0};
-    buf_addf(&reason, "%s%s%s", what, why ? ": " : "", why ? why : "");
+    buf_addf(&reason, "%s%s%s", what, why && *why ? ": " : "", why ? why : "");
     command_end(c, -1, buf_str(&reason));
 }
 

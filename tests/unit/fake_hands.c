@@ -1,4 +1,5 @@
 #include "fake_hands.h"
+#include "fake_spawn.h"
 #include "fake_wait.h"
 #include "base/clock.h"
 #include "base/thread.h"
@@ -44,6 +45,7 @@ void hands_free(struct hands *h)
         free(h->calls.at[i].env);
     }
     vec_deinit(&h->calls);
+    fake_spawn_forget(h);
     free(h->hold);
     fake_gate_free(h->gate);
     pthread_mutex_destroy(&h->lock);
@@ -189,9 +191,13 @@ uint64_t hand_call(struct hands *h, const struct hand_spec *hand, enum wire_op o
                    uint64_t timeout_ms, bool auto_credit, const struct hand_callbacks *callbacks, void *arg)
 {
     (void)hand;
-    (void)op;
     (void)timeout_ms;
     (void)auto_credit;
+    if (op == OP_SPAWN) {
+        uint64_t call = fake_spawn_begin(h, h->loop, buf_str(fields), callbacks, arg);
+        buf_deinit(fields);
+        return call;
+    }
     struct fake_answer *a = xcalloc(1, sizeof(*a));
     *a = (struct fake_answer){callbacks, arg};
     buf_deinit(fields);
@@ -201,10 +207,7 @@ uint64_t hand_call(struct hands *h, const struct hand_spec *hand, enum wire_op o
 
 void hand_credit(struct hands *h, uint64_t call, enum wire_stream stream, uint32_t bytes)
 {
-    (void)h;
-    (void)call;
-    (void)stream;
-    (void)bytes;
+    fake_spawn_give(h, call, stream, bytes);
 }
 
 void hand_send(struct hands *h, uint64_t call, struct buf *data)
@@ -222,8 +225,7 @@ void hand_send_end(struct hands *h, uint64_t call)
 
 void hand_cancel(struct hands *h, uint64_t call)
 {
-    (void)h;
-    (void)call;
+    fake_spawn_cancel(h, call);
 }
 
 void hand_end(struct hands *h, const struct uuid *id)

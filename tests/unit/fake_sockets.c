@@ -7,6 +7,8 @@
 struct sink {
     struct server *server;
     struct subscription *sub; /* loop */
+    void (*on_room)(void *arg), (*on_gone)(void *arg);
+    void *arg;
     VEC(struct fake_frame) frames;
     size_t pending, pending_max;
     bool slow, open;
@@ -84,6 +86,8 @@ static void gone(void *arg)
     struct sink *k = arg;
     if (k->sub)
         subscription_close(steal(k->sub));
+    if (k->on_gone)
+        k->on_gone(k->arg);
     fake_changed();
 }
 
@@ -166,6 +170,8 @@ static void room(void *arg)
     struct sink *k = arg;
     if (k->sub)
         subscription_room(k->sub);
+    if (k->on_room)
+        k->on_room(k->arg);
 }
 
 void fake_socket_take(struct server *s, uint64_t socket)
@@ -219,4 +225,19 @@ size_t fake_socket_pending_max(struct server *s, uint64_t socket)
     WITH_LOCK(&s->lock)
     n = sink_of(s, socket)->pending_max;
     return n;
+}
+
+uint64_t fake_socket_new(struct server *s, bool slow, void (*on_room)(void *arg), void (*on_gone)(void *arg),
+                         void *arg)
+{
+    uint64_t socket = 0;
+    struct sink *k = xcalloc(1, sizeof(*k));
+    *k = (struct sink){
+        .server = s, .slow = slow, .open = true, .on_room = on_room, .on_gone = on_gone, .arg = arg};
+    WITH_LOCK(&s->lock)
+    {
+        vec_push(&s->sinks, k);
+        socket = s->sinks.n;
+    }
+    return socket;
 }

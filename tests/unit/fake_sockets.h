@@ -13,6 +13,9 @@ void fake_server_free(struct server *s);
 /* Not on the loop. Takes the reference; the number of the socket, 0 if the subscription was refused. */
 uint64_t fake_socket_open(struct server *s, struct conversation *c, enum resend resend, int64_t since_us);
 uint64_t fake_socket_open_slow(struct server *s, struct conversation *c, enum resend resend);
+/* A socket of something else than a subscription; it is told, on the loop, of room and of its end. */
+uint64_t fake_socket_new(struct server *s, bool slow, void (*on_room)(void *arg), void (*on_gone)(void *arg),
+                         void *arg);
 void fake_socket_take(struct server *s, uint64_t socket); /* the client reads all; then there is room */
 void fake_socket_hang_up(struct server *s, uint64_t socket);
 bool fake_socket_hang_up_if(struct server *s,
