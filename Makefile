@@ -6,7 +6,7 @@ export TASK
 
 help:
 	@echo 'make deps      install what building, testing and measuring need (Debian, Ubuntu; root or sudo)'
-	@echo 'make build     build into build/ (installs nothing)'
+	@echo 'make build     build into build/ (installs nothing; fetches Swagger UI for /docs into build/ if there is npm)'
 	@echo 'make run       install what building needs, build, start the server and play the demonstration;'
 	@echo "               TASK='...' with LLM_API_KEY and LLM_MODEL set: run that task with that model instead"
 	@echo 'make test      install, build, run every test'
@@ -65,6 +65,9 @@ install:
 	@scripts/build build
 	meson configure build --prefix "$(PREFIX)"
 	meson install -C build --strip
+	@if [ -d build/swagger-ui ]; then \
+	    mkdir -p '$(DESTDIR)$(PREFIX)/share/handsd' && \
+	    cp -r build/swagger-ui '$(DESTDIR)$(PREFIX)/share/handsd/'; fi
 
 clean:
 	rm -rf build

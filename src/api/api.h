@@ -10,6 +10,7 @@
 #include "conversation/conversation.h"
 #include "net/loop.h"
 #include "net/server.h"
+#include "net/static.h"
 
 /* The release of the OpenHands agent server whose wire this is. Clients compare it before they use a feature. */
 #define AGENT_SERVER_API_VERSION "1.43.1"
@@ -26,6 +27,7 @@ struct agent_server_config {
     const struct str *keys;
     size_t key_count;
     struct str working_dir;                    /* absolute: what a relative workspace is relative to */
+    const struct static_files *swagger_files;  /* for /docs; NULL: it is a plain list */
     const char *build_git_sha, *build_git_ref; /* shown in /server_info; NULL: "unknown" */
     double runtime_idle_timeout_seconds;       /* shown in /server_info; 0: null */
     bool enable_vscode, enable_vnc;            /* as configured; neither is started here */

@@ -26,6 +26,7 @@ struct daemon {
     struct conversations *conversations;
     struct bash *bash;
     struct agent_server *agent_server;
+    struct static_files *swagger;
     const struct configuration *config;
     struct arena *arena; /* text that the parts borrow */
     struct str data_dir, url;
@@ -80,6 +81,22 @@ bool daemon_find_hand(struct buf *out, struct err **e)
     if (access(out->p, X_OK) != 0)
         return err_errno(e, ERR_IO, "the hand program %s", out->p);
     return true;
+}
+
+/* Swagger UI's files: beside the program when it was built, in share/ when it was installed. Without them /docs is a
+ * plain list. */
+static struct static_files *find_swagger(void)
+{
+    static const char *const places[] = {"swagger-ui", "../share/handsd/swagger-ui"};
+    char self[4096];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self));
+    struct static_files *found = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(places) && !found && n > 0 && (size_t)n < sizeof(self); i++) {
+        autobuf dir = {0};
+        path_join(&dir, path_dir(str_make(self, (size_t)n)), str_from(places[i]));
+        found = static_new(dir.p, NULL);
+    }
+    return found;
 }
 
 static char *in_data_dir(struct daemon *d, const char *name)
@@ -207,6 +224,7 @@ static bool start_conversations(struct daemon *d, const struct daemon_options *o
         .working_dir = buf_str(&cwd),
     });
     str_to_f64(str_from(idle), &idle_seconds);
+    d->swagger = find_swagger();
     d->agent_server = agent_server_new(&(struct agent_server_config){
         .conversations = d->conversations,
         .bash = d->bash,
@@ -216,6 +234,7 @@ static bool start_conversations(struct daemon *d, const struct daemon_options *o
         .keys = d->keys,
         .key_count = d->key_count,
         .working_dir = arena_str(d->arena, buf_str(&cwd)),
+        .swagger_files = d->swagger,
         .build_git_sha = environment_value("OPENHANDS_BUILD_GIT_SHA"),
         .build_git_ref = environment_value("OPENHANDS_BUILD_GIT_REF"),
         .runtime_idle_timeout_seconds = idle_seconds,
@@ -419,6 +438,7 @@ void daemon_free(struct daemon *d)
         conversations_free(d->conversations);
     bash_free(d->bash);
     agent_server_free(d->agent_server);
+    static_free(d->swagger);
     if (d->hands)
         hands_free(d->hands);
     if (d->secrets)

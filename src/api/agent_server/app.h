@@ -14,7 +14,7 @@ struct agent_server {
     struct route *routes; /* the resources' tables, one behind the other */
     size_t route_count;
     uint64_t started_ns;
-    struct bytes *openapi, *docs; /* made once: their content depends on the table alone */
+    struct bytes *openapi, *docs, *list; /* made once: their content depends on the table alone */
 };
 
 static inline struct agent_server *app_of(const struct request *r)
@@ -38,6 +38,7 @@ extern const struct route_table start_routes;        /* start.c */
 extern const struct route_table conversation_routes; /* conversations.c */
 extern const struct route_table control_routes;      /* control.c */
 extern const struct route_table ask_routes;          /* ask.c */
+extern const struct route_table docs_routes;         /* docs.c */
 extern const struct route_table event_routes;        /* events.c */
 extern const struct route_table file_routes;         /* files.c */
 extern const struct route_table git_routes;          /* git.c */
@@ -45,6 +46,10 @@ extern const struct route_table tool_routes;         /* tools.c */
 extern const struct route_table trajectory_routes;   /* trajectory.c */
 extern const struct route_table socket_routes;       /* sockets.c */
 extern const struct route_table vscode_routes;       /* vscode.c */
+
+/* The pages, once the routes are known. docs.c */
+void docs_make(struct agent_server *a);
+void docs_free(struct agent_server *a);
 
 /* Components of the OpenAPI document that no decoding table describes. components.c */
 extern const struct openapi_component agent_server_components[];

@@ -78,11 +78,6 @@ static void get_openapi(struct request *r, const void *args)
     request_reply_bytes(r, 200, "application/json", bytes_ref(app_of(r)->openapi));
 }
 
-static void get_docs(struct request *r, const void *args)
-{
-    (void)args;
-    request_reply_bytes(r, 200, "text/html; charset=utf-8", bytes_ref(app_of(r)->docs));
-}
 
 /* ---- the table ---- */
 
@@ -133,7 +128,5 @@ static const struct route routes[] = {
      .operation = "get_server_info__get",
      INFO},
     {.method = HTTP_GET_, .path = "/openapi.json", .handle = get_openapi, PAGE},
-    {.method = HTTP_GET_, .path = "/docs", .handle = get_docs, PAGE},
-    {.method = HTTP_GET_, .path = "/redoc", .handle = get_docs, PAGE},
 };
 const struct route_table server_routes = {routes, ARRAY_LEN(routes)};
