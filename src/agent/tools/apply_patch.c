@@ -5,6 +5,7 @@
 #define PATCH_TEXT_MAX 16000           /* characters of a result */
 #define PATCH_CONTENT_MAX (256 * 1024) /* bytes; larger file contents are left out of observations */
 #define PATCH_CHANGES_MAX 1000         /* files in an observation: what the hand allows */
+#define PATCH_NAME_MAX 4096            /* bytes of a file's name in it */
 
 struct patch_arguments {
     struct str patch;
@@ -81,7 +82,7 @@ static void change_write(const struct tool_run *run, struct str item, struct jso
     jw_member_cstr(w, "type", kind == 'a' ? "add" : kind == 'd' ? "delete" : "update");
     content_member(run, w, "old_content", item, F_OLD);
     content_member(run, w, "new_content", item, F_NEW);
-    if (moved.p)
+    if (moved.p && moved.n <= PATCH_NAME_MAX)
         jw_member_str(w, "move_path", tool_masked(run, moved));
     jw_object_end(w);
 }
@@ -108,7 +109,7 @@ static void commit_write(const struct tool_run *run, struct str answer, struct j
         if (tag != F_ITEM || !wire_fields_valid(item))
             continue;
         struct str name = tool_masked(run, wire_get_str(item, F_PATH));
-        if (!name.p || name_seen(names, n, name))
+        if (name.n == 0 || name.n > PATCH_NAME_MAX || name_seen(names, n, name))
             continue;
         names[n++] = name;
         jw_key_str(w, name);

@@ -1,6 +1,7 @@
 #include "agent/tools/search.h"
 #include "base/utf8.h"
 #include <ctype.h>
+#include <limits.h>
 
 #define SEARCH_TIMEOUT_MS 45000 /* the hand gives up before that */
 #define SEARCH_TEXT_MAX 30000   /* characters for the model */
@@ -40,43 +41,51 @@ static void name_add(struct buf *out, struct str name)
 
 /* --- the answer ----------------------------------------------------------------------------- */
 
+struct items {
+    struct wire_fields fields;
+    size_t n;
+};
+
+/* The next path; what cannot be one (the hand is a stranger) is passed over. */
+static bool items_next(struct items *it, struct str *path)
+{
+    enum wire_field tag;
+    while (it->n < SEARCH_RESULTS && wire_fields_next(&it->fields, &tag, path, NULL))
+        if (tag == F_ITEM && path->n > 0 && path->n < PATH_MAX) {
+            it->n++;
+            return true;
+        }
+    return false;
+}
+
 static size_t items_count(struct str answer)
 {
-    struct wire_fields f = {answer};
-    enum wire_field tag;
-    struct str value;
-    size_t n = 0;
-    while (n < SEARCH_RESULTS && wire_fields_next(&f, &tag, &value, NULL))
-        n += tag == F_ITEM;
-    return n;
+    struct items it = {{answer}, 0};
+    struct str path;
+    while (items_next(&it, &path))
+        ;
+    return it.n;
 }
 
 static void list_write(const struct tool_run *run, struct str answer, const char *key, struct json_writer *w)
 {
-    struct wire_fields f = {answer};
-    enum wire_field tag;
-    struct str value;
+    struct items it = {{answer}, 0};
+    struct str path;
     jw_key(w, key);
     jw_array(w);
-    for (size_t n = 0; n < SEARCH_RESULTS && wire_fields_next(&f, &tag, &value, NULL);)
-        if (tag == F_ITEM) {
-            jw_str(w, tool_masked(run, value));
-            n++;
-        }
+    while (items_next(&it, &path))
+        jw_str(w, tool_masked(run, path));
     jw_array_end(w);
 }
 
 static void paths_add(struct str answer, struct buf *text)
 {
-    struct wire_fields f = {answer};
-    enum wire_field tag;
-    struct str value;
-    for (size_t n = 0; n < SEARCH_RESULTS && wire_fields_next(&f, &tag, &value, NULL);)
-        if (tag == F_ITEM) {
-            buf_add_char(text, '\n');
-            name_add(text, value);
-            n++;
-        }
+    struct items it = {{answer}, 0};
+    struct str path;
+    while (items_next(&it, &path)) {
+        buf_add_char(text, '\n');
+        name_add(text, path);
+    }
 }
 
 static void words_add(const struct tool_run *run, const struct search_words *words, struct str answer,
@@ -155,7 +164,7 @@ bool search_run(const struct tool_run *run, enum wire_op op, struct buf *fields,
     result->is_error = is_refusal(wire_get_int(facts, F_STATUS, WIRE_OK));
     if (!result->is_error && !tool_result_check(run, facts, e))
         return false;
-    if (dir.n == 0)
+    if (dir.n == 0 || dir.n >= PATH_MAX)
         dir = path.n > 0 ? path : run->host->hand.working_dir;
     if (result->is_error)
         refusal_add(run, facts, dir, &text);
