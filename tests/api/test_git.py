@@ -1,10 +1,14 @@
 """Git routes, against real repositories."""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
@@ -279,3 +283,75 @@ def test_the_conversations_own_hand_serves_its_workspace(server, tmp_path):
     assert diff(server, repo / "a") == {"modified": "two", "original": "one"}
     assert server.http.delete(f"/api/conversations/{conversation}").status_code == 200
     assert changes(server, repo) == [("a", "UPDATED")]
+
+
+@pytest.fixture
+def held(tmp_path):
+    """A repository that holds git for ever; hold() returns when it does: git opens one FIFO, then another one."""
+    repo = repository(tmp_path / "held", a="one\n")
+    os.mkfifo(tmp_path / "fifo")
+    (repo / ".git" / "info" / "exclude").unlink(missing_ok=True)
+    (repo / ".git" / "info").mkdir(exist_ok=True)
+    os.mkfifo(repo / ".git" / "info" / "exclude")
+    git(repo, "config", "core.excludesFile", str(tmp_path / "fifo"))
+
+    def hold():
+        os.close(os.open(tmp_path / "fifo", os.O_WRONLY))
+
+    return repo, hold
+
+
+class Asked(threading.Thread):
+    """A GET that is on its way."""
+
+    def __init__(self, server, path):
+        super().__init__(daemon=True)
+        self.url, self.path, self.answer, self.problem = f"{server.url}/api/git/changes", path, None, None
+        self.start()
+
+    def run(self):
+        try:
+            self.answer = httpx.get(self.url, params={"path": str(self.path)}, timeout=60)
+        except httpx.HTTPError as problem:
+            self.problem = problem
+
+
+def test_a_hand_that_dies_is_502_and_the_next_question_is_answered(server, tmp_path, held):
+    repo, hold = held
+    conversation = server.create(repo)
+    asked = Asked(server, repo)
+    hold()
+    for pid in hands_of(server.process.pid):
+        os.kill(pid, signal.SIGKILL)
+    asked.join(30)
+    assert asked.answer.status_code == 502
+    git(repo, "config", "--unset", "core.excludesFile")
+    (repo / ".git" / "info" / "exclude").unlink()
+    assert changes(server, repo) == []
+    assert server.http.delete(f"/api/conversations/{conversation}").status_code == 200
+
+
+def test_the_server_ends_although_git_hangs(tmp_path, held):
+    repo, hold = held
+    with Handsd(tmp_path / "data") as own:
+        asked = Asked(own, repo)
+        hold()
+        assert own.http.get("/alive").status_code == 200
+        start = time.monotonic()
+        assert own.stop() == 0
+        assert time.monotonic() - start < 10
+        asked.join(30)
+        assert asked.problem or asked.answer.status_code >= 500
+
+
+def hands_of(pid):
+    """Children of the server that are hands."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, rest = status.read_text().split(" (", 1)[1].rsplit(") ", 1)
+        except OSError:
+            continue
+        if name == "hand" and int(rest.split()[1]) == pid:
+            found.append(int(status.parent.name))
+    return found
