@@ -1,6 +1,7 @@
 """Hooks: what a client's commands see of a conversation, what they can stop, and what the log says of them."""
 
 import json
+import os
 import time
 
 import pytest
@@ -309,3 +310,41 @@ def test_a_session_ends_when_the_conversation_leaves_memory(tmp_path, work):
         wait_for(lambda: [e for e in server.events(talk.id) if e["kind"] == "HookExecutionEvent"])
         event = server.events(talk.id)[-1]
         assert (event["hook_event_type"], event["stdout"], event["success"]) == ("SessionEnd", "done\n", True)
+
+
+# ---- POST /api/hooks
+
+
+def project_hooks(server, body):
+    answer = server.http.post("/api/hooks", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["hook_config"]
+
+
+def test_hooks_of_a_project(server, work):
+    assert project_hooks(server, {}) is None
+    assert project_hooks(server, {"project_dir": None}) is None
+    assert project_hooks(server, {"project_dir": str(work)}) is None
+    place = work / ".openhands"
+    place.mkdir()
+    (place / "hooks.json").write_text(json.dumps({"hooks": {"Stop": [{"hooks": [{"type": "command", "command": "./check", "timeout": 5}]}]}}))
+    config = project_hooks(server, {"project_dir": str(work)})
+    assert config["stop"][0]["hooks"][0]["command"] == "./check" and config["stop"][0]["matcher"] == "*"
+    with Talk(server, work, [SAY], hook_config=config) as talk:
+        assert talk.info()["hook_config"] == config
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "no json", '{"hooks": 5}', '{"unknown": []}', '{"stop": [{"hooks": [{}]}]}',
+                                  "[" * 100000, '{"stop": []}', "{}" + " " * (1 << 20)])
+def test_hooks_of_a_project_that_are_none(server, work, text):
+    (work / ".openhands").mkdir()
+    (work / ".openhands" / "hooks.json").write_text(text)
+    assert project_hooks(server, {"project_dir": str(work)}) is None
+
+
+def test_places_that_have_no_hooks(server, work):
+    (work / ".openhands").mkdir()
+    os.mkfifo(work / ".openhands" / "hooks.json")
+    for place in (work, work / "missing", "/dev", "relative/place", "/etc/passwd", "a\0b", ""):
+        assert project_hooks(server, {"project_dir": str(place)}) is None
+    assert server.http.post("/api/hooks", json={"project_dir": 5}).status_code == 422

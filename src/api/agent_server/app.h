@@ -42,6 +42,7 @@ extern const struct route_table docs_routes;         /* docs.c */
 extern const struct route_table event_routes;        /* events.c */
 extern const struct route_table file_routes;         /* files.c */
 extern const struct route_table git_routes;          /* git.c */
+extern const struct route_table hook_routes;         /* hooks.c */
 extern const struct route_table tool_routes;         /* tools.c */
 extern const struct route_table trajectory_routes;   /* trajectory.c */
 extern const struct route_table socket_routes;       /* sockets.c */

@@ -96,6 +96,7 @@ const struct openapi_component agent_server_components[] = {
      "{\"type\":\"object\",\"properties\":{\"url\":" TEXT_OR_NULL "},\"required\":[\"url\"]}"},
     {"DesktopUrlResponse",
      "{\"type\":\"object\",\"properties\":{\"url\":" TEXT_OR_NULL "},\"required\":[\"url\"]}"},
+    {"HooksResponse", "{\"type\":\"object\",\"properties\":{\"hook_config\":" OBJECT_OR_NULL "}}"},
     {"ServerInfo",
      "{\"type\":\"object\",\"properties\":{\"uptime\":" NUMBER ",\"idle_time\":" NUMBER ",\"title\":" TEXT
      ",\"version\":" TEXT ",\"sdk_version\":" TEXT ",\"tools_version\":" TEXT ",\"workspace_version\":" TEXT
