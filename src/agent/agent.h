@@ -71,6 +71,11 @@ struct agent_host {
     /* Waits for those that are still on their way and puts them into extra_tools, which the step reads again; the ones it
      * has seen stay valid. May be NULL. False: cancelled. */
     bool (*late_tools)(void *arg, struct err **e);
+    /* Before a command runs: fetches the secrets it names that are not known yet, so that `mask` has them; with `seen` (a
+     * terminal was used before) perhaps others, too. What could not be fetched is said in `remarks`. Waits in `mailbox`;
+     * false: cancelled. Any thread; may be NULL. */
+    bool (*lookup)(void *arg, struct mailbox *mailbox, struct str command, bool seen, struct buf *remarks,
+                   struct err **e);
     /* Hooks of the conversation, or NULL; and what happens to be blocked by one: the next append records it. */
     const struct hook_config *hooks;
     void (*blocked)(void *arg, enum hook_event event, const struct uuid *id, struct str reason);

@@ -79,6 +79,19 @@ struct mask *mask_new(const struct str *names, const struct str *values, size_t 
     return m;
 }
 
+struct mask *mask_join(const struct mask *a, const struct mask *b)
+{
+    size_t first = mask_count(a), n = first + mask_count(b);
+    autofree struct str *names = xcalloc(n + 1, sizeof(*names)), *values = xcalloc(n + 1, sizeof(*values));
+    for (size_t i = 0; i < n; i++) {
+        const struct mask *from = i < first ? a : b;
+        size_t at = i < first ? i : i - first;
+        names[i] = mask_name(from, at);
+        values[i] = mask_value(from, at);
+    }
+    return mask_new(names, values, n);
+}
+
 struct mask *mask_ref(struct mask *m)
 {
     if (m)

@@ -24,6 +24,7 @@ void config_unref(struct config *c)
     agent_unref(c->agent);
     err_free(c->problem);
     mask_unref(c->mask);
+    json_doc_free(c->lookups);
     json_doc_free(c->doc);
     free(c);
 }
@@ -69,8 +70,30 @@ static struct bytes *shown_registry(const struct json_value *registry)
     return bytes_take(&b);
 }
 
+static bool is_lookup(const struct json_value *source)
+{
+    return str_is(json_get_str(source, "kind"), "LookupSecret");
+}
+
+static struct json_doc *lookups_of(const struct json_value *registry)
+{
+    autobuf b = {0};
+    struct json_writer w = json_writer(&b);
+    size_t n = 0;
+    jw_object(&w);
+    for (struct json_iter it = json_iter(registry); json_next(&it);)
+        if (is_lookup(it.value)) {
+            jw_key_str(&w, it.key);
+            jw_value(&w, it.value);
+            n++;
+        }
+    jw_object_end(&w);
+    return n > 0 ? json_parse_trusted(buf_str(&b), NULL) : NULL;
+}
+
 /* The opened registry as a mask: what must not be seen, and what commands may ask for by name. */
-static struct mask *open_mask(const struct json_value *registry, struct secret_walk *walk, struct err **e)
+static struct mask *open_mask(const struct json_value *registry, struct secret_walk *walk,
+                              struct json_doc **lookups, struct err **e)
 {
     autobuf b = {0};
     struct json_writer w = json_writer(&b);
@@ -82,12 +105,13 @@ static struct mask *open_mask(const struct json_value *registry, struct secret_w
     VEC(struct str) names = {0}, values = {0};
     for (struct json_iter it = json_iter(json_root(doc)); json_next(&it);) {
         struct str value = json_get_str(it.value, "value");
-        if (value.n == 0)
+        if (value.n == 0 && !is_lookup(it.value))
             continue;
         vec_push(&names, it.key);
         vec_push(&values, value);
     }
     struct mask *mask = mask_new(names.at, values.at, names.n);
+    *lookups = lookups_of(json_root(doc));
     vec_deinit(&names);
     vec_deinit(&values);
     return mask;
@@ -132,7 +156,7 @@ struct config *config_load(struct str stored, const struct secrets *secrets, con
     c->registry = shown_registry(registry);
 
     struct secret_walk walk = {.mode = SECRET_OPEN, .secrets = secrets};
-    c->mask = open_mask(registry, &walk, &c->problem);
+    c->mask = open_mask(registry, &walk, &c->lookups, &c->problem);
     if (c->mask)
         c->agent = open_agent(agent, &walk, env, &c->problem);
     else

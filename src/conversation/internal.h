@@ -85,6 +85,8 @@ struct conversation {
     bool mending;      /* a repair is on its way … */
     uint64_t mend_run; /* … of what this run left: the end of a newer one is told by that one */
     atomic_uint_fast64_t run_number; /* of the latest run that clients know of; read anywhere */
+    struct mask *looked_up;   /* values of secrets that were fetched; NULL: none */
+    bool lookups_begun;       /* a command has been looked through for their names */
     atomic_bool session_open; /* it has run since it was opened, and SessionEnd hooks have not */
     /* snapshot lock */
     pthread_mutex_t snapshot_lock;

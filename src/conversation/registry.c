@@ -46,6 +46,7 @@ void conversation_unref(struct conversation *c)
     state_unref(c->pending);
     state_unref(c->committed);
     bytes_unref(c->info);
+    mask_unref(c->looked_up);
     state_unref(c->frames_of);
     bytes_unref(c->full_frame);
     bytes_unref(c->stats_frame);

@@ -225,6 +225,11 @@ static void turn_end(struct turn *t)
     for (size_t i = 0; i < t->masks.n; i++)
         mask_unref(t->masks.at[i]);
     t->masks.n = 0;
+    for (size_t i = 0; i < t->mask_parts.n; i++)
+        mask_unref(t->mask_parts.at[i]);
+    t->mask_parts.n = 0;
+    t->mask_config = t->mask_looked_up = NULL;
+    turn_lookup_clear(t);
     buf_deinit(&t->cwd);
     turn_hooks_clear(t);
 }
@@ -382,6 +387,7 @@ static void run_main(void *arg)
     turn_loop(&t);
     turn_end(&t);
     vec_deinit(&t.masks);
+    vec_deinit(&t.mask_parts);
     pthread_mutex_destroy(&t.mask_lock);
     loop_call(run->conversation->service->config.loop, run_ended, run);
 }

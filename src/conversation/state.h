@@ -26,8 +26,9 @@ struct config {
     struct uuid parent;
     struct agent *agent; /* NULL when it cannot be used; then `problem` says why */
     struct err *problem;
-    struct mask *mask;
-    struct json_doc *doc; /* of `stored` */
+    struct mask *mask;        /* secrets that are fetched have their names in it, without values */
+    struct json_doc *lookups; /* {name: {url, headers}} of those; NULL: none */
+    struct json_doc *doc;     /* of `stored` */
 };
 
 /* From what a client sent. Seals secrets. ERR_INVALID names what is wrong. */

@@ -10,11 +10,14 @@ struct turn { /* the thread's own */
     struct agent *agent;
     struct view *view;
     pthread_mutex_t mask_lock;
-    VEC(struct mask *) masks; /* those given to the agent in this run, latest last; under mask_lock */
-    uint32_t view_seq;        /* next event the view wants */
-    uint32_t step_seq;        /* view_seq when the present step began */
-    uint64_t stats_serial;    /* likewise: deltas of this step belong to it */
-    struct buf cwd;           /* of the last terminal result on the path */
+    VEC(struct mask *) masks;      /* those given to the agent in this run, latest last; under mask_lock */
+    VEC(struct mask *) mask_parts; /* what they were made of; the latest's parts are: */
+    struct mask *mask_config, *mask_looked_up;
+    VEC(char *) looked_up; /* names of secrets fetched in this run; under mask_lock */
+    uint32_t view_seq;     /* next event the view wants */
+    uint32_t step_seq;     /* view_seq when the present step began */
+    uint64_t stats_serial; /* likewise: deltas of this step belong to it */
+    struct buf cwd;        /* of the last terminal result on the path */
     struct agent_host host;
     struct mcp *mcp; /* of this run: a reference, or NULL */
     struct mcp_toolbox *toolbox, *toolbox_before;
@@ -61,3 +64,9 @@ void turn_hooks_blocked(void *arg, enum hook_event event, const struct uuid *id,
 size_t turn_hooks_updates(struct turn *t, struct event_draft drafts[static 2]);
 void turn_hooks_apply(struct turn *t, struct state *next);
 void turn_hooks_clear(struct turn *t);
+
+/* lookup.c, any thread that runs a tool: host.mask and host.lookup. */
+struct mask *turn_mask(struct turn *t);
+bool turn_lookup(void *arg, struct mailbox *mailbox, struct str text, bool seen, struct buf *remarks,
+                 struct err **e);
+void turn_lookup_clear(struct turn *t);

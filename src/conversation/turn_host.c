@@ -47,14 +47,7 @@ static void host_delta(void *arg, struct str content, struct str reasoning)
 /* Any thread that runs a tool. */
 static const struct mask *host_mask(void *arg)
 {
-    struct turn *t = arg;
-    struct state *now = committed_get(t->c);
-    struct mask *mask = now->config->mask;
-    WITH_LOCK(&t->mask_lock)
-    if (t->masks.n == 0 || t->masks.at[t->masks.n - 1] != mask)
-        vec_push(&t->masks, mask_ref(mask));
-    state_unref(now);
-    return mask;
+    return turn_mask(arg);
 }
 
 static struct str host_last_cwd(void *arg)
@@ -81,6 +74,7 @@ void turn_host_init(struct turn *t)
         .append = host_append,
         .delta = host_delta,
         .mask = host_mask,
+        .lookup = turn_lookup,
         .last_cwd = host_last_cwd,
     };
 }

@@ -69,7 +69,7 @@ static void add_secrets(const struct mask *mask, struct str command, struct buf 
 {
     for (size_t i = 0; i < mask_count(mask); i++) {
         struct str name = mask_name(mask, i);
-        if (!is_name(name) || str_find_nocase(command, name) < 0)
+        if (!is_name(name) || mask_value(mask, i).n == 0 || str_find_nocase(command, name) < 0)
             continue;
         autobuf pair = {0};
         buf_add(&pair, name);
@@ -159,12 +159,13 @@ static void metadata_write(struct json_writer *w, const struct terminal_facts *f
 
 static void observation_write(const struct tool_run *run, const struct terminal_arguments *a,
                               const struct terminal_facts *f, struct str saved_dir,
-                              struct tool_result *result)
+                              struct str remarks, struct tool_result *result)
 {
     autobuf prefix = {0}, suffix = {0}, command = {0};
     if (a->reset)
         buf_add(&command, a->command.n > 0 ? STR("[RESET] ") : STR("[RESET]"));
     buf_add(&command, tool_masked(run, a->command));
+    buf_add(&prefix, tool_masked(run, remarks));
     terminal_prefix(f, &prefix);
     terminal_suffix(f, &suffix);
     struct json_writer w = json_writer(&result->observation);
@@ -210,7 +211,7 @@ static bool refuse_literal(const struct tool_run *run, const struct terminal_arg
         return false;
     struct terminal_facts f = {.exit_code = -1, .pid = -1, .refused = true};
     result->is_error = true;
-    observation_write(run, a, &f, STR_NONE, result);
+    observation_write(run, a, &f, STR_NONE, STR_NONE, result);
     return true;
 }
 
@@ -231,8 +232,12 @@ static bool terminal_run(const struct tool_run *run, struct tool_result *result,
     if (refuse_literal(run, &a, result))
         return true;
 
-    autobuf call = {0}, answer = {0}, saved_dir = {0};
+    autobuf call = {0}, answer = {0}, saved_dir = {0}, remarks = {0};
     autoerr why = NULL;
+    bool used = CONTAINER_OF(run, struct execution, run)->terminal_seen;
+    if (run->host->lookup && !a.is_input &&
+        !run->host->lookup(run->host->arg, run->host->mailbox, a.command, used, &remarks, e))
+        return false;
     uint64_t timeout_ms = call_write(run, &a, &call);
     bool ok = hand_call_wait(run->host->hands, &run->host->hand, OP_TERMINAL, &call, timeout_ms,
                              run->host->mailbox, &answer, NULL, 0, &why);
@@ -253,7 +258,7 @@ static bool terminal_run(const struct tool_run *run, struct tool_result *result,
     result->is_error = f.kind == TERMINAL_NOTHING_RUNNING || f.kind == TERMINAL_OCCUPIED;
     if (!output_write(run, &f, result, &saved_dir, e))
         return false;
-    observation_write(run, &a, &f, buf_str(&saved_dir), result);
+    observation_write(run, &a, &f, buf_str(&saved_dir), buf_str(&remarks), result);
     return true;
 }
 
