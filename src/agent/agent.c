@@ -22,6 +22,7 @@ void agent_unref(struct agent *a)
         return;
     llm_unref(a->llm);
     condensers_deinit(&a->condensers);
+    context_deinit(a);
     buf_deinit(&a->unknown_tool);
     buf_deinit(&a->system_prompt);
     buf_deinit(&a->suffix);
@@ -134,7 +135,10 @@ static bool config_read(struct agent *a, const struct json_value *config,
            defaults_read(a, json_get(config, "include_default_tools"), e) &&
            text_read(config, "system_prompt", "agent.", &a->system_prompt, e) &&
            text_read(context, "system_message_suffix", "agent.agent_context.", &a->suffix, e) &&
-           text_read(context, "current_datetime", "agent.agent_context.", &a->current_datetime, e);
+           text_read(context, "user_message_suffix", "agent.agent_context.", &a->user_suffix, e) &&
+           text_read(context, "current_datetime", "agent.agent_context.", &a->current_datetime, e) &&
+           text_read(config, "system_prompt_filename", "agent.", &a->template_path, e) &&
+           context_read(a, config, e);
 }
 
 struct agent *agent_new(const struct json_value *config, const char *(*env)(const char *name), struct err **e)

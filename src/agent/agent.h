@@ -6,6 +6,7 @@
 #include "agent/event.h"
 #include "agent/hook.h"
 #include "agent/mask.h"
+#include "agent/skill.h"
 #include "agent/tool.h"
 #include "agent/view.h"
 #include "json/schema.h"
@@ -29,6 +30,21 @@ bool agent_condenses(const struct agent *a); /* it has a condenser that a reques
 struct str agent_mcp_servers(const struct agent *a);
 /* Does `filter_tools_regex` let a tool of this name pass? */
 bool agent_filter_passes(const struct agent *a, struct str name);
+
+/* Files that the configuration asks for; a hand reads them before the first message. */
+struct agent_wants {
+    bool project_skills;      /* of the workspace */
+    bool user_skills;         /* of the home directory of the hand's user */
+    struct str template_path; /* of a system prompt; STR_NONE: none */
+};
+const struct agent_wants *agent_wants(const struct agent *a);
+/* Gives a new agent, before it is shared, what was found: {"project":[Skill…],"user":[Skill…],"template":text or null}.
+ * Skills of the project go before the configuration's of the same name, the user's behind. ERR_INVALID: the template
+ * cannot be used. */
+bool agent_give_found(struct agent *a, const struct json_value *found, struct err **e);
+const struct skill_set *agent_skills(const struct agent *a);
+bool agent_runs_commands(const struct agent *a);     /* has it a terminal? */
+struct str agent_user_suffix(const struct agent *a); /* goes behind each user message; may be empty */
 
 enum risk { RISK_UNKNOWN, RISK_LOW, RISK_MEDIUM, RISK_HIGH };
 enum policy_kind { POLICY_NEVER, POLICY_ALWAYS, POLICY_RISKY };
@@ -65,6 +81,8 @@ struct agent_host {
                    struct err **e);
     void (*delta)(void *arg, struct str content, struct str reasoning); /* any thread */
     const struct mask *(*mask)(void *arg); /* current secrets, valid for the run; any thread */
+    const struct skill_set *skills;        /* the agent's, for invoke_skill; may be NULL */
+    bool runs_commands;                    /* the agent has a terminal */
     /* Tools beyond the agent's own that are ready at the step's start (MCP, skills); borrowed for the step. */
     const struct tool *const *extra_tools;
     size_t extra_tool_count;

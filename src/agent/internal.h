@@ -48,7 +48,7 @@ struct str text_cut_head(struct str text, size_t max, size_t notice_chars);
 #define TOOL_ARGUMENTS_COUNT_MAX 64 /* members of a call's arguments object */
 
 extern const struct tool tool_terminal, tool_file_editor, tool_task_tracker, tool_glob, tool_grep, tool_apply_patch,
-    tool_finish, tool_think;
+    tool_finish, tool_invoke_skill, tool_think;
 
 /* What a call may name: the tools of an agent's configuration, or those of one step. */
 #define TOOL_SET_MAX 256 /* further tools of servers are left out */

@@ -81,6 +81,16 @@ static const struct section sections[] = {
      false, false, false},
 };
 
+/* In place of all that for an agent that plans. */
+static const char planning[] =
+    "<ROLE>\nYou plan software work and do none of it. Look at the code, find out what the user really needs, and write a "
+    "plan that somebody else can follow without asking. If the user only has a question, answer it.\n</ROLE>\n\n"
+    "<PLANNING>\n1. Understand: read the code concerned. Where an open question would change the plan, ask before you go "
+    "on.\n2. Compare the ways to do it, and say why you take the one you take.\n3. Write the plan: the steps in order, the "
+    "files each of them touches, how each is checked, and what could go wrong.\n4. Change nothing except the plan "
+    "itself.\n</PLANNING>\n\n"
+    "<EFFICIENCY>\nEach call costs time: search instead of reading whole files.\n</EFFICIENCY>";
+
 static bool section_applies(const struct agent *a, const struct section *s, bool has_analyzer)
 {
     return (!s->with_terminal || tool_set_find(&a->tools, STR("terminal"))) &&
@@ -92,6 +102,10 @@ static void static_block(const struct agent *a, bool has_analyzer, struct buf *o
 {
     if (a->has_prompt) {
         buf_add(out, buf_str(&a->system_prompt));
+        return;
+    }
+    if (a->planning) {
+        buf_add_cstr(out, planning);
         return;
     }
     for (size_t i = 0; i < ARRAY_LEN(sections); i++) {
@@ -124,6 +138,7 @@ static void dynamic_block(const struct agent *a, struct str working_dir, const s
     char now[CLOCK_TEXT_MAX];
     if (working_dir.n > 0)
         buf_addf(out, "<WORKSPACE>\nThe working directory is %.*s\n</WORKSPACE>\n\n", STR_ARG(working_dir));
+    skill_prompt(&a->skills, llm_model(a->llm), out);
     if (a->suffix.n > 0) {
         buf_add(out, buf_str(&a->suffix));
         buf_add(out, STR("\n\n"));

@@ -2,8 +2,9 @@
 #include "agent/internal.h"
 #include <pthread.h>
 
-static const struct tool *const tools[] = {&tool_terminal, &tool_file_editor, &tool_task_tracker, &tool_glob,
-                                           &tool_grep,     &tool_apply_patch, &tool_finish,       &tool_think};
+static const struct tool *const tools[] = {&tool_terminal, &tool_file_editor,  &tool_task_tracker,
+                                           &tool_glob,     &tool_grep,         &tool_apply_patch,
+                                           &tool_finish,   &tool_invoke_skill, &tool_think};
 
 #define RISK_SCHEMA                                                                                                 \
     "{\"type\":\"string\",\"enum\":[\"UNKNOWN\",\"LOW\",\"MEDIUM\",\"HIGH\"],\"description\":\"How much harm this " \

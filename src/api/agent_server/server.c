@@ -46,7 +46,7 @@ static void write_info(const struct agent_server *a, struct json_writer *w)
     jw_key(w, "usable_tools");
     jw_array(w);
     for (size_t i = 0; tool_at(i); i++)
-        if (!tool_at(i)->is_default)
+        if (!tool_at(i)->is_default && !tool_at(i)->is_automatic)
             jw_cstr(w, tool_at(i)->name);
     jw_array_end(w);
     if (a->config.runtime_idle_timeout_seconds > 0)

@@ -9,7 +9,7 @@ static void list_tools(struct request *r, const void *args)
     struct json_writer w = json_writer(&body);
     jw_array(&w);
     for (size_t i = 0; tool_at(i); i++)
-        if (!tool_at(i)->is_default) /* every agent has those */
+        if (!tool_at(i)->is_default && !tool_at(i)->is_automatic) /* nobody has to ask for those */
             jw_cstr(&w, tool_at(i)->name);
     jw_array_end(&w);
     request_reply_json(r, 200, &body);
