@@ -10,6 +10,7 @@
 #define JINJA_TEMPLATE_MAX (1024 * 1024)
 #define JINJA_OUTPUT_MAX (1024 * 1024)
 #define JINJA_BLOCKS_MAX 32     /* if and for inside each other */
+#define JINJA_NESTING_MAX 32    /* brackets inside each other */
 #define JINJA_DEPTH_MAX 100     /* of one expression */
 #define JINJA_STEPS_MAX 1000000 /* statements and expressions carried out */
 #define JINJA_MEMORY_MAX (32 * 1024 * 1024)

@@ -456,7 +456,7 @@ static const struct jinja_expr *parse_choice(struct parser *p)
 static const struct jinja_expr *parse_expr(struct parser *p)
 {
     const struct jinja_expr *x = NULL;
-    if (++p->nesting > JINJA_DEPTH_MAX)
+    if (++p->nesting > JINJA_NESTING_MAX)
         fail(p, "an expression is too deep", STR_NONE);
     else
         x = parse_choice(p);

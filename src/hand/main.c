@@ -30,6 +30,7 @@ static const struct operation operations[] = {
     {OP_GREP, grep_start},
     {OP_PREPARE, prepare_start},
     {OP_PATCH, patch_start},
+    {OP_SKILLS, skills_start},
 };
 
 static void process_harden(void)

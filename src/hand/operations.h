@@ -36,3 +36,6 @@ void dir_list_start(struct call *c);   /* OP_DIR_LIST */
 void git_changes_start(struct call *c); /* OP_GIT_CHANGES */
 void git_diff_start(struct call *c);    /* OP_GIT_DIFF */
 void git_log_start(struct call *c);     /* OP_GIT_LOG */
+
+/* skills.c */
+void skills_start(struct call *c); /* OP_SKILLS */

@@ -79,6 +79,9 @@ enum wire_stream { WIRE_STDIN = 0, WIRE_STDOUT = 1, WIRE_STDERR = 2 };
  *   GIT_LOG     F_PATH, F_LIMIT. RESULT: F_ITEM…, newest first, each fields: F_COMMIT, F_SHORT, F_USER the author, F_TIME,
  *               F_TEXT the subject; F_TRUNCATED. Errors as of GIT_CHANGES. F_TIMEOUT_MS, of all three: of one command.
  *   ARCHIVE     F_PATH, F_KIND 'z' or 't', F_ITEM… names left out, F_LIMIT entries. DATA: the archive.
+ *   SKILLS      F_PATH, a directory (~: the home), F_UPWARD, F_NAME… files in it (in any case of letters), F_INCLUDE…
+ *               directories of skills below it, F_LIMIT bytes of a file. RESULT: F_ITEM…, each fields: F_PATH, F_NAME, F_KIND
+ *               'g' such a file, 's' a SKILL.md, 'm' other markdown, F_TEXT or, if it cannot be read, F_MESSAGE; F_TRUNCATED.
  *   PREPARE     F_CWD, F_GIT_INIT. RESULT: F_CWD (links resolved), F_USER, F_HOST, F_PYTHON, F_PID of the hand. */
 enum wire_op {
     OP_TERMINAL = 1, /* run or continue in a named terminal */
@@ -99,6 +102,7 @@ enum wire_op {
     OP_PREPARE, /* makes the working directory, `git init` unless inside a repository; answers facts about it */
     OP_PATCH,   /* a patch in the format that models were trained on */
     OP_GIT_LOG,
+    OP_SKILLS, /* files that tell an agent how to work in a place */
 };
 
 /* Tags of fields. One list for all operations; numbers are never reused. */
@@ -157,6 +161,7 @@ enum wire_field {
     F_COMMIT, /* a commit's name, hexadecimal */
     F_SHORT,  /* the same, as short as it is unique */
     F_TIME,   /* ISO 8601 */
+    F_UPWARD, /* int 0/1, of SKILLS: also at the root of the repository around it */
 };
 
 /* F_STATUS of every RESULT. */
