@@ -144,6 +144,7 @@ struct config *config_load(struct str stored, const struct secrets *secrets, con
     c->max_iterations = json_get_int(root, "max_iterations", 500);
     c->stuck_detection = json_get_bool(root, "stuck_detection", true);
     c->autotitle = json_get_bool(root, "autotitle", true);
+    c->has_found = !json_is_null(json_get(root, "found"));
     c->has_parent = uuid_parse(json_get_str(root, "parent"), &c->parent);
     const struct json_value *hooks = json_get(root, "hook_config");
     c->hooks = json_is_null(hooks) ? NULL : hook_config_new(hooks, NULL, NULL);
@@ -161,6 +162,8 @@ struct config *config_load(struct str stored, const struct secrets *secrets, con
         c->agent = open_agent(agent, &walk, env, &c->problem);
     else
         c->mask = mask_new(NULL, NULL, 0);
+    if (c->agent && c->has_found && !agent_give_found(c->agent, json_get(root, "found"), &c->problem))
+        agent_unref(steal(c->agent));
     if (walk.unopened.n > 0) {
         agent_unref(steal(c->agent));
         err_free(steal(c->problem));
@@ -245,6 +248,23 @@ struct config *config_with_secrets(const struct config *c, const struct json_val
         jw_value(&w, it.value);
     }
     jw_object_end(&w);
+    jw_object_end(&w);
+    return config_load(buf_str(&stored), secrets, env, e);
+}
+
+struct config *config_with_found(const struct config *c, struct str found, const struct secrets *secrets,
+                                 const char *(*env)(const char *), struct err **e)
+{
+    autobuf stored = {0};
+    struct json_writer w = json_writer(&stored);
+    jw_object(&w);
+    for (struct json_iter it = json_iter(json_root(c->doc)); json_next(&it);) {
+        if (str_is(it.key, "found"))
+            continue;
+        jw_key_str(&w, it.key);
+        jw_value(&w, it.value);
+    }
+    jw_member_raw(&w, "found", found);
     jw_object_end(&w);
     return config_load(buf_str(&stored), secrets, env, e);
 }

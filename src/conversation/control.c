@@ -89,9 +89,8 @@ static bool start_queue(struct start *s, draft_list *drafts, struct state *next,
 
 /* ---- drafts ---- */
 
-static void add_system_prompt(struct conversation *c, draft_list *drafts)
+static void add_system_prompt(const struct state *s, draft_list *drafts)
 {
-    const struct state *s = c->pending;
     if (s->leaf_seq >= 0 || !s->config->agent)
         return;
     struct event_draft d;
@@ -118,7 +117,9 @@ static void write_part(struct json_writer *w, const struct json_value *part, str
     buf_add(search, text);
 }
 
-static void user_message(struct event_draft *d, const struct json_value *message)
+/* `doc` notes the skills that the message brings in. */
+static void user_message(struct event_draft *d, const struct json_value *message, const struct recall *recall,
+                         struct doc *doc)
 {
     event_draft_init(d, EVENT_MESSAGE, SOURCE_USER);
     struct json_writer w = json_writer(&d->body);
@@ -136,8 +137,7 @@ static void user_message(struct event_draft *d, const struct json_value *message
     jw_array_end(&w);
     jw_member_raw(&w, "thinking_blocks", STR("[]"));
     jw_object_end(&w);
-    jw_member_raw(&w, "activated_skills", STR("[]"));
-    jw_member_raw(&w, "extended_content", STR("[]"));
+    recall_write(recall, doc, &w);
     if (json_get_str(message, "sender").p)
         jw_member_str(&w, "sender", json_get_str(message, "sender"));
     d->id = uuid_random();
@@ -146,18 +146,22 @@ static void user_message(struct event_draft *d, const struct json_value *message
 /* ---- requests ---- */
 
 /* Under the append lock: the message, what it does to the status, and whether it starts a run. */
-static bool queue_message(struct start *s, const struct json_value *message, bool run, bool initial,
-                          struct err **e)
+static bool queue_message(struct start *s, const struct json_value *message, const struct recall *recall,
+                          bool run, bool initial, struct err **e)
 {
     struct conversation *c = s->c;
     draft_list drafts = {0};
     struct event_draft d;
     struct state *next = state_copy(c->pending);
-    add_system_prompt(c, &drafts);
-    user_message(&d, message);
-    vec_push(&drafts, d);
+    if (!project_apply(c, next, e)) {
+        state_unref(next);
+        return false;
+    }
+    add_system_prompt(next, &drafts);
     struct doc *doc = doc_copy(next->doc);
     s->titles = !doc->has_last_user && !doc->title && next->config->autotitle && next->config->agent;
+    user_message(&d, message, recall, doc);
+    vec_push(&drafts, d);
     doc->has_last_user = true;
     doc->last_user = d.id;
     if (initial) {
@@ -177,18 +181,67 @@ static bool queue_message(struct start *s, const struct json_value *message, boo
     return queued;
 }
 
-static void send_message(struct conversation *c, const struct json_value *message, bool run, bool initial,
-                         conversation_done done, void *arg)
+static void send_now(struct conversation *c, const struct json_value *message, bool run, bool initial,
+                     conversation_done done, void *arg)
 {
     autoerr e = NULL;
     bool queued = false;
+    struct recall recall;
     struct start *start = start_new(c, done, arg);
+    recall_init(&recall, c, message);
     if (lock_sound(c, NULL, &e)) {
-        queued = queue_message(start, message, run, initial, &e);
+        queued = queue_message(start, message, &recall, run, initial, &e);
         thread_unlock(&c->lock);
     }
+    recall_deinit(&recall);
     if (!queued)
         start_committed(start, e);
+}
+
+struct waiting { /* a request that waits for what is read before the first event */
+    struct conversation *c;
+    struct bytes *message; /* JSON; NULL: only a run */
+    bool run, initial;
+    conversation_done done;
+    void *arg;
+};
+
+static void wait_for_project(struct waiting template, void (*then)(void *arg, const struct err *e))
+{
+    struct waiting *w = xmalloc(sizeof(*w));
+    *w = template;
+    conversation_ref(w->c);
+    project_read(w->c, then, w);
+}
+
+static void waiting_free(struct waiting *w)
+{
+    bytes_unref(w->message);
+    conversation_unref(w->c);
+    free(w);
+}
+
+static void send_then(void *arg, const struct err *e)
+{
+    struct waiting *w = arg;
+    autojson message = e ? NULL : json_parse_trusted(bytes_str(w->message), NULL);
+    if (message)
+        send_now(w->c, json_root(message), w->run, w->initial, w->done, w->arg);
+    else
+        w->done(w->arg, e);
+    waiting_free(w);
+}
+
+static void send_message(struct conversation *c, const struct json_value *message, bool run, bool initial,
+                         conversation_done done, void *arg)
+{
+    if (!project_missing(c)) {
+        send_now(c, message, run, initial, done, arg);
+        return;
+    }
+    autobuf text = {0};
+    json_add(&text, message);
+    wait_for_project((struct waiting){c, bytes_take(&text), run, initial, done, arg}, send_then);
 }
 
 void conversation_send(struct conversation *c, const struct json_value *message, bool run,
@@ -243,13 +296,18 @@ static enum run_answer queue_run(struct start *s, struct err **e)
     if (c->pending->status == STATUS_FINISHED)
         return RUN_FINISHED;
     draft_list drafts = {0};
-    add_system_prompt(c, &drafts);
-    bool queued = start_queue(s, &drafts, state_copy(c->pending), true, e);
+    struct state *next = state_copy(c->pending);
+    if (!project_apply(c, next, e)) {
+        state_unref(next);
+        return RUN_REFUSED;
+    }
+    add_system_prompt(next, &drafts);
+    bool queued = start_queue(s, &drafts, next, true, e);
     draft_list_deinit(&drafts);
     return queued ? RUN_QUEUED : RUN_REFUSED;
 }
 
-void conversation_run(struct conversation *c, conversation_done done, void *arg)
+static void run_now(struct conversation *c, conversation_done done, void *arg)
 {
     autoerr e = NULL;
     enum run_answer answer = RUN_REFUSED;
@@ -266,6 +324,24 @@ void conversation_run(struct conversation *c, conversation_done done, void *arg)
     /* A finished conversation's run ends at once; its client waits for the sign of it all the same. */
     if (answer == RUN_FINISHED)
         tell_finished(c, latest);
+}
+
+static void run_then(void *arg, const struct err *e)
+{
+    struct waiting *w = arg;
+    if (e)
+        w->done(w->arg, e);
+    else
+        run_now(w->c, w->done, w->arg);
+    waiting_free(w);
+}
+
+void conversation_run(struct conversation *c, conversation_done done, void *arg)
+{
+    if (project_missing(c))
+        wait_for_project((struct waiting){.c = c, .done = done, .arg = arg}, run_then);
+    else
+        run_now(c, done, arg);
 }
 
 /* Under the append lock. */

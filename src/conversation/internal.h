@@ -81,6 +81,7 @@ struct conversation {
     bool lost, deleted;
     struct run *run;
     struct mcp *mcp;   /* servers of its agent, once a run has begun; or NULL */
+    struct project *project; /* what is read before the first event, or NULL */
     int64_t wish_seq;  /* a message at this seq asked for a run that may not have seen it; -1: none */
     bool mending;      /* a repair is on its way … */
     uint64_t mend_run; /* … of what this run left: the end of a newer one is told by that one */
@@ -161,6 +162,34 @@ void conversation_note_usage(struct conversation *c, const struct llm *llm, stru
                              const struct llm_usage *usage);
 /* title.c: a title for the first message, by and by. Any thread. */
 void conversation_title_begin(struct conversation *c);
+/* project.c: files that the configuration asks for, read before the first event. */
+bool project_missing(struct conversation *c);
+/* Reads them if they are missing; `then` at once or later on a worker, in the order of the calls. */
+void project_read(struct conversation *c, void (*then)(void *arg, const struct err *e), void *arg);
+/* Under the append lock: the configuration that the next event goes with (borrowed), and the same put into the state that
+ * is to be queued with it. */
+struct config *project_config(struct conversation *c);
+bool project_apply(struct conversation *c, struct state *next, struct err **e);
+void project_free(struct project *p);
+
+/* recall.c: skills that a user message mentions. */
+struct recalled {
+    const struct skill *skill;
+    struct str word; /* that it was mentioned by */
+};
+struct recall {
+    struct config *config; /* a reference: it has the skills */
+    VEC(struct recalled) found;
+};
+void recall_init(struct recall *r, struct conversation *c, const struct json_value *message);
+void recall_deinit(struct recall *r);
+/* Writes the event's activated_skills and extended_content, for those that were not activated before; notes them. */
+void recall_write(const struct recall *r, struct doc *doc, struct json_writer *w);
+/* Notes skills that the model has loaded, by the observations about to be appended. */
+void recall_note_invoked(struct state *next, const struct event_draft *drafts, size_t n);
+/* JSON lists of names; NULL is empty. */
+bool names_have(const struct bytes *names, struct str name);
+struct bytes *names_add(const struct bytes *names, struct str name);
 
 /* run.c */
 struct run *run_new(struct conversation *c); /* under the append lock */

@@ -43,6 +43,7 @@ void conversation_unref(struct conversation *c)
         store_release(c->service->config.store, c->number, c->token);
     conversation_mcp_close(c);
     tail_clear(c);
+    project_free(c->project);
     state_unref(c->pending);
     state_unref(c->committed);
     bytes_unref(c->info);

@@ -249,6 +249,8 @@ static bool turn_begin(struct turn *t, struct err **e)
         return err_set(e, ERR_INTERNAL, "the agent's configuration cannot be used");
     }
     t->agent = agent_ref(t->config->agent);
+    t->host.skills = agent_skills(t->agent);
+    t->host.runs_commands = agent_runs_commands(t->agent);
     t->view = view_new();
     return agent_check(t->agent, e) && turn_read_path(t, t->state->branch, t->state->next_seq, e) &&
            turn_mcp_begin(t, e);

@@ -24,6 +24,8 @@ struct doc *doc_copy(const struct doc *d)
         .blocked_actions = bytes_ref(d->blocked_actions),
         .blocked_messages = bytes_ref(d->blocked_messages),
         .initial = bytes_ref(d->initial),
+        .activated = bytes_ref(d->activated),
+        .invoked = bytes_ref(d->invoked),
         .has_last_user = d->has_last_user,
         .last_user = d->last_user,
         .open_from = d->open_from,
@@ -47,6 +49,8 @@ void doc_unref(struct doc *d)
     bytes_unref(d->blocked_actions);
     bytes_unref(d->blocked_messages);
     bytes_unref(d->initial);
+    bytes_unref(d->activated);
+    bytes_unref(d->invoked);
     free(d);
 }
 
@@ -74,6 +78,8 @@ void doc_write(const struct doc *d, struct buf *out)
         jw_member_raw(&w, "blocked_messages", bytes_str(d->blocked_messages));
     if (d->initial)
         jw_member_raw(&w, "initial", bytes_str(d->initial));
+    member_bytes(&w, "activated", d->activated, "[]");
+    member_bytes(&w, "invoked", d->invoked, "[]");
     jw_member_int(&w, "open_from", d->open_from);
     jw_object_end(&w);
 }
@@ -104,6 +110,8 @@ struct doc *doc_load(struct str text, struct str title, struct err **e)
     d->blocked_actions = json_bytes(json_get(root, "blocked_actions"));
     d->blocked_messages = json_bytes(json_get(root, "blocked_messages"));
     d->initial = json_bytes(json_get(root, "initial"));
+    d->activated = json_bytes(json_get(root, "activated"));
+    d->invoked = json_bytes(json_get(root, "invoked"));
     d->open_from = json_get_int(root, "open_from", -1);
     return d;
 }
@@ -226,6 +234,10 @@ static void write_state(const struct shape *f, const struct state *s, struct str
     jw_member_raw(w, "invoked_skills", STR("[]"));
     member_bytes(w, "blocked_actions", s->doc->blocked_actions, "{}");
     member_bytes(w, "blocked_messages", s->doc->blocked_messages, "{}");
+    member_bytes(w, "activated_knowledge_skills", s->doc->activated, "[]");
+    member_bytes(w, "invoked_skills", s->doc->invoked, "[]");
+    jw_member_raw(w, "blocked_actions", STR("{}"));
+    jw_member_raw(w, "blocked_messages", STR("{}"));
     shape_uuid(f, "last_user_message_id", s->doc->has_last_user ? &s->doc->last_user : NULL);
     shape_uuid(f, "leaf_event_id", s->leaf_seq >= 0 ? &s->leaf : NULL);
     jw_key(w, "stats");

@@ -22,7 +22,7 @@ struct config {
     struct str working_dir;                   /* in `stored`'s document */
     int64_t max_iterations;
     bool stuck_detection, autotitle;
-    bool has_parent;
+    bool has_parent, has_found; /* found: the files that the agent asked for were read */
     struct uuid parent;
     struct agent *agent; /* NULL when it cannot be used; then `problem` says why */
     struct err *problem;
@@ -48,6 +48,9 @@ struct config *config_load(struct str stored, const struct secrets *secrets, con
 struct config *config_with_secrets(const struct config *c, const struct json_value *added,
                                    const struct secrets *secrets, const char *(*env)(const char *),
                                    struct err **e);
+/* A copy with what was read for the agent (JSON, see agent_give_found). */
+struct config *config_with_found(const struct config *c, struct str found, const struct secrets *secrets,
+                                 const char *(*env)(const char *), struct err **e);
 struct config *config_ref(struct config *c);
 void config_unref(struct config *c);
 
@@ -59,6 +62,8 @@ struct doc {
     struct bytes *analyzer, *tags, *title; /* JSON, JSON, text; NULL: null, {} and null */
     struct bytes *blocked_actions, *blocked_messages; /* {id: reason} by hooks; NULL: {} */
     struct bytes *initial;                 /* JSON of a first message that is not in the log yet; or NULL */
+    struct bytes *activated;               /* JSON list: skills that messages have brought in; NULL: none */
+    struct bytes *invoked;                 /* … that the model has loaded */
     bool has_last_user;
     struct uuid last_user; /* id of the last user message */
     int64_t open_from;     /* seq of the first action of the open batch; -1: no step under way */

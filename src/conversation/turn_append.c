@@ -99,6 +99,7 @@ static bool queue_append(struct turn *t, struct event_draft *drafts, size_t n,
     struct append_usage usage = {0};
     track_open(t, next, drafts, n);
     turn_hooks_apply(t, next);
+    recall_note_invoked(next, drafts, n);
     if (update) {
         apply_status(t, next, update->status);
         usage = (struct append_usage){update->usage, update->model, update->usage_id};
