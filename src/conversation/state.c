@@ -230,14 +230,10 @@ static void write_state(const struct shape *f, const struct state *s, struct str
     jw_key(w, "confirmation_policy");
     policy_write(&s->doc->policy, w);
     shape_raw(f, "security_analyzer", s->doc->analyzer);
-    jw_member_raw(w, "activated_knowledge_skills", STR("[]"));
-    jw_member_raw(w, "invoked_skills", STR("[]"));
-    member_bytes(w, "blocked_actions", s->doc->blocked_actions, "{}");
-    member_bytes(w, "blocked_messages", s->doc->blocked_messages, "{}");
     member_bytes(w, "activated_knowledge_skills", s->doc->activated, "[]");
     member_bytes(w, "invoked_skills", s->doc->invoked, "[]");
-    jw_member_raw(w, "blocked_actions", STR("{}"));
-    jw_member_raw(w, "blocked_messages", STR("{}"));
+    member_bytes(w, "blocked_actions", s->doc->blocked_actions, "{}");
+    member_bytes(w, "blocked_messages", s->doc->blocked_messages, "{}");
     shape_uuid(f, "last_user_message_id", s->doc->has_last_user ? &s->doc->last_user : NULL);
     shape_uuid(f, "leaf_event_id", s->leaf_seq >= 0 ? &s->leaf : NULL);
     jw_key(w, "stats");
