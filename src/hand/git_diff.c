@@ -71,11 +71,11 @@ static bool add_old(struct git *g, const char *id, const char *path, enum wire_f
 }
 
 /* The file itself; `*status` says what is wrong with it. */
-static bool read_file(const char *path, struct buf *content, struct buf *fields, enum wire_status *status)
+static bool read_file(char *path, struct buf *content, struct buf *fields, enum wire_status *status)
 {
     struct stat st;
     autoerr e = NULL;
-    struct place place = {NULL, (char *)(uintptr_t)path};
+    struct place place = {NULL, path};
     autofd int fd = place_open_file(&place, &st, status, &e);
     if (fd < 0) {
         bool missing = *status == WIRE_NOT_FOUND || *status == WIRE_NOT_DIR;

@@ -7,7 +7,6 @@
 #include <limits.h>
 #include <stdio.h>
 
-#define ARGS_MAX 24
 #define FILTERS_MAX 100 /* that a configuration may name; one that names more is not worked with */
 #define FILTER_LIST_MAX (64 * 1024)
 #define FAILURE_MAX 1000 /* characters of git's complaint that are passed on */
@@ -116,17 +115,17 @@ static void explain(struct git *g, const char *const *args, const struct job_pro
 
 static bool run_bounded(struct git *g, const char *const *args, struct str in, size_t out_max)
 {
-    const char *argv[ARGS_MAX + 1] = {"git", "--no-pager"};
+    VEC(char *) argv = {0};
     autoerr e = NULL;
-    for (size_t i = 0; args[i] && i + 2 < ARGS_MAX; i++)
-        argv[i + 2] = args[i];
-    struct job_program p = {.argv = (char *const *)(uintptr_t)argv,
-                            .env = g->env,
-                            .cwd = g->dir,
-                            .in = in,
-                            .ms = g->command_ms,
-                            .out_max = out_max};
+    vec_push(&argv, str_dup(STR("git")));
+    vec_push(&argv, str_dup(STR("--no-pager")));
+    for (size_t i = 0; args[i]; i++)
+        vec_push(&argv, str_dup(str_from(args[i])));
+    vec_push(&argv, NULL);
+    struct job_program p = {
+        .argv = argv.at, .env = g->env, .cwd = g->dir, .in = in, .ms = g->command_ms, .out_max = out_max};
     bool ok = job_program_run(&p, &e);
+    environment_free(argv.at);
     g->exit_code = ok && !p.timed_out && !p.too_much ? p.exit_code : -1;
     ok = g->exit_code == 0;
     if (!ok)

@@ -71,15 +71,16 @@ const struct openapi_component agent_server_components[] = {
     {"EventPage", "{\"type\":\"object\",\"properties\":{\"items\":{\"type\":\"array\",\"items\":" REF(
                       "Event") "},\"next_page_id\":" TEXT_OR_NULL "},\"required\":[\"items\"]}"},
     {"GitChangeStatus", "{\"type\":\"string\",\"enum\":[\"MOVED\",\"ADDED\",\"DELETED\",\"UPDATED\"]}"},
-    {"GitChange", "{\"type\":\"object\",\"properties\":{\"status\":" REF("GitChangeStatus") ",\"path\":" TEXT
-                  "},\"required\":[\"status\",\"path\"]}"},
-    {"GitDiff", "{\"type\":\"object\",\"properties\":{\"modified\":" TEXT_OR_NULL ",\"original\":" TEXT_OR_NULL
-                "},\"required\":[\"modified\",\"original\"]}"},
-    {"GitCommit", "{\"type\":\"object\",\"properties\":{\"sha\":" TEXT ",\"short_sha\":" TEXT ",\"subject\":" TEXT
-                  ",\"author\":" TEXT ",\"timestamp\":" TIME_TEXT
+    {"GitChange", "{\"type\":\"object\",\"properties\":{\"status\":" REF(
+                      "GitChangeStatus") ",\"path\":" TEXT "},\"required\":[\"status\",\"path\"]}"},
+    {"GitDiff", "{\"type\":\"object\",\"properties\":{\"modified\":" TEXT_OR_NULL
+                ",\"original\":" TEXT_OR_NULL "},\"required\":[\"modified\",\"original\"]}"},
+    {"GitCommit", "{\"type\":\"object\",\"properties\":{\"sha\":" TEXT ",\"short_sha\":" TEXT
+                  ",\"subject\":" TEXT ",\"author\":" TEXT ",\"timestamp\":" TIME_TEXT
                   "},\"required\":[\"sha\",\"short_sha\",\"subject\",\"author\",\"timestamp\"]}"},
-    {"GitCommitsPage", "{\"type\":\"object\",\"properties\":{\"commits\":{\"type\":\"array\",\"items\":" REF(
-                           "GitCommit") "},\"has_more\":" BOOLEAN "},\"required\":[\"commits\",\"has_more\"]}"},
+    {"GitCommitsPage",
+     "{\"type\":\"object\",\"properties\":{\"commits\":{\"type\":\"array\",\"items\":" REF(
+         "GitCommit") "},\"has_more\":" BOOLEAN "},\"required\":[\"commits\",\"has_more\"]}"},
     {"BashCommand",
      "{\"type\":\"object\",\"properties\":{\"command\":" TEXT ",\"cwd\":" TEXT_OR_NULL ",\"timeout\":" INTEGER
      ",\"id\":" TEXT ",\"timestamp\":" TIME_TEXT
