@@ -14,6 +14,7 @@
 #include "workspace/hand.h"
 
 struct agent;
+struct analyzer; /* agent/analyzer.h */
 
 /* `config` is the agent object as the client sent it, secrets in clear. Errors name the field. Unknown tool names are no
  * error here (they fail at first use): see agent_check. `env` as for llm_new. */
@@ -73,7 +74,8 @@ struct agent_host {
     struct hand_spec hand;
     struct llm_context llm;
     struct str conversation; /* dashed id */
-    bool has_analyzer;       /* a security analyzer is set on the conversation */
+    bool has_analyzer;       /* the model is asked for the risk of its calls */
+    const struct analyzer *analyzer; /* judges actions; borrowed for the step; NULL: nothing does */
     struct policy policy;    /* at the step's start */
     /* Commits the drafts in order (stamping ids that are zero), waits for it, adds them to the view. ERR_CANCELLED is
      * never the reason of a failure here: a commit under way is waited for. */

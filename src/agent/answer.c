@@ -1,4 +1,5 @@
 /* From a model's answer to events. All calls of an answer are appended at once, with its usage, before the first is run. */
+#include "agent/analyzer.h"
 #include "agent/internal.h"
 #include "base/utf8.h"
 
@@ -87,6 +88,21 @@ static struct str arguments_as_given(struct str given, struct arena *arena)
     return arena_str(arena, buf_str(&text));
 }
 
+/* The analyzer sees the whole action, and what is said with the answer's first one. */
+static void call_judge(const struct turn *t, struct prepared *p, bool first)
+{
+    struct analyzed analyzed = {
+        .action = p->arguments.action,
+        .tool = p->name,
+        .summary = p->arguments.summary,
+        .thought = first ? t->answer->text : STR_NONE,
+        .reasoning = first ? t->answer->reasoning : STR_NONE,
+        .said = risk_parse(p->arguments.risk),
+    };
+    if (t->host->analyzer)
+        p->arguments.risk = str_from(risk_name(analyzer_judge(t->host->analyzer, &analyzed)));
+}
+
 static void call_prepare(struct turn *t, size_t index)
 {
     const struct llm_call *call = &t->answer->calls[index];
@@ -103,6 +119,8 @@ static void call_prepare(struct turn *t, size_t index)
     else if (!tool_decode_masked(p->tool, arguments, t->host->has_analyzer, t->host->mask(t->host->arg),
                                  t->arena, &p->arguments, &why))
         p->error = arena_str(t->arena, str_from(err_text(why)));
+    else
+        call_judge(t, p, index == 0);
     t->valid += !p->error.p;
 }
 

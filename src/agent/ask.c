@@ -1,7 +1,7 @@
 /* Questions beside the run. */
 #include "agent/agent_config.h"
 
-#define QUESTION_BEGIN \
+#define QUESTION_BEGIN                                                                                                         \
     "<QUESTION>\nThis is a question beside the task, about what has happened so far. Answer it in words, from what you know; " \
     "call no tool and do not go on with the task.\n\n"
 #define QUESTION_END "\n</QUESTION>"

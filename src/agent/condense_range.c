@@ -37,8 +37,7 @@ unsigned condense_reasons(const struct view *v, const struct condense_limits *l,
     unsigned reasons = asked || v->condense_requested ? CONDENSE_REQUEST : 0;
     if (v->items.n > (uint64_t)l->condenser->max_size)
         reasons |= CONDENSE_EVENTS;
-    if (l->max_tokens > 0 &&
-        condense_tokens(v, 0, v->items.n, l->max_chars) + l->tool_tokens > l->max_tokens)
+    if (l->max_tokens > 0 && condense_tokens(v, 0, v->items.n, l->max_chars) + l->tool_tokens > l->max_tokens)
         reasons |= CONDENSE_TOKENS;
     return reasons;
 }

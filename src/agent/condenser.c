@@ -180,8 +180,9 @@ static bool condense_part(const struct work *k, size_t from, size_t to, size_t e
 /* Could the same request with less in it succeed? */
 static bool less_helps(const struct err *why)
 {
-    static const char *const codes[] = {"LLMContextWindowExceedError", "LLMBadRequestError", "LLMNoResponseError",
-                                        "LLMMalformedConversationHistoryError", "LLMContentPolicyViolationError"};
+    static const char *const codes[] = {"LLMContextWindowExceedError", "LLMBadRequestError",
+                                        "LLMNoResponseError", "LLMMalformedConversationHistoryError",
+                                        "LLMContentPolicyViolationError"};
     for (size_t i = 0; why->code && i < ARRAY_LEN(codes); i++)
         if (strcmp(why->code, codes[i]) == 0)
             return true;
@@ -208,8 +209,9 @@ static bool condense_hard(const struct work *k, struct err **e)
         if (attempt == 1)
             chars = condense_longest(k->view, from, to);
         chars = (size_t)((double)chars * k->condenser->scaling);
-        log_info("conversation %.*s: condensing everything failed, the next try shows %zu characters of each event: %s",
-                 STR_ARG(k->host->conversation), chars, err_text(why));
+        log_info(
+            "conversation %.*s: condensing everything failed, the next try shows %zu characters of each event: %s",
+            STR_ARG(k->host->conversation), chars, err_text(why));
     }
 }
 
@@ -274,8 +276,8 @@ static bool condense_with(const struct work *k, const struct condense_limits *li
 }
 
 bool condense_step(const struct condenser_list *list, struct llm *agent_llm, const struct llm_tool *tools,
-                   size_t tool_count, struct view *view, const struct agent_host *host,
-                   bool asked, bool *condensed, struct err **e)
+                   size_t tool_count, struct view *view, const struct agent_host *host, bool asked,
+                   bool *condensed, struct err **e)
 {
     *condensed = false;
     for (size_t i = 0; i < list->n && !*condensed; i++) {

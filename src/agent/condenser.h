@@ -4,8 +4,8 @@
 #pragma once
 #include "agent/internal.h"
 
-#define CONDENSERS_MAX 16      /* of a pipeline */
-#define CONDENSER_DEPTH_MAX 4  /* pipelines in pipelines */
+#define CONDENSERS_MAX 16     /* of a pipeline */
+#define CONDENSER_DEPTH_MAX 4 /* pipelines in pipelines */
 #define CONDENSE_ATTEMPTS_MAX 20
 #define CONDENSE_EVENT_CHARS 1000 /* of one event as the summarising model gets it */
 
@@ -51,10 +51,10 @@ bool condense_everything(const struct view *v, size_t *from, size_t *to);
 void condense_prompt(const struct view *v, size_t from, size_t to, size_t event_chars, struct buf *out);
 /* Longest event of the range as the prompt would show it whole. */
 size_t condense_longest(const struct view *v, size_t from, size_t to);
-void condensation_draft(const struct view *v, size_t from, size_t to, struct str summary, struct str response_id,
-                        struct event_draft *out);
+void condensation_draft(const struct view *v, size_t from, size_t to, struct str summary,
+                        struct str response_id, struct event_draft *out);
 
 /* Condenses the view if it has to be. With `asked`, it has to be, and the request goes to the log in the same commit. */
 bool condense_step(const struct condenser_list *list, struct llm *agent_llm, const struct llm_tool *tools,
-                   size_t tool_count, struct view *view, const struct agent_host *host,
-                   bool asked, bool *condensed, struct err **e);
+                   size_t tool_count, struct view *view, const struct agent_host *host, bool asked,
+                   bool *condensed, struct err **e);

@@ -1,4 +1,5 @@
 /* Confirmation policies: which calls wait for a person. */
+#include "agent/analyzer.h"
 #include "agent/internal.h"
 
 static const char *const risks[] = {"UNKNOWN", "LOW", "MEDIUM", "HIGH"};
@@ -12,6 +13,11 @@ enum risk risk_parse(struct str name)
             return (enum risk)i;
     }
     return (enum risk) - 1;
+}
+
+const char *risk_name(enum risk risk)
+{
+    return risks[risk];
 }
 
 bool policy_decode(const struct json_value *v, const char *where, struct policy *out,

@@ -37,11 +37,13 @@ static bool queue_wish(struct conversation *c, conversation_done done, void *arg
         return err_set(e, c->deleted ? ERR_NOT_FOUND : ERR_LOST, "the conversation is gone");
     const struct agent *agent = c->pending->config->agent;
     if (!agent || !agent_condenses(agent))
-        return err_set(e, ERR_INVALID,
-                       "this conversation cannot be condensed: its agent has no condenser (LLMSummarizingCondenser)");
+        return err_set(
+            e, ERR_INVALID,
+            "this conversation cannot be condensed: its agent has no condenser (LLMSummarizingCondenser)");
     if (!c->run && s->config.runs_max && atomic_load(&s->runs) >= s->config.runs_max)
         return err_set(e, ERR_TOO_MANY,
-                       "%zu agents run already, as many as this machine's process limit allows", s->config.runs_max);
+                       "%zu agents run already, as many as this machine's process limit allows",
+                       s->config.runs_max);
     if (!c->run) {
         *launch = run_new(c);
         (*launch)->launched = true;

@@ -1,5 +1,6 @@
 /* control: what clients ask of a conversation. Each function decides under the append lock and queues one commit; the
  * run thread, if there is one, sees the outcome in the pending status. */
+#include "agent/analyzer.h"
 #include "base/clock.h"
 #include "conversation/internal.h"
 
@@ -94,9 +95,10 @@ static void add_system_prompt(const struct state *s, draft_list *drafts)
     if (s->leaf_seq >= 0 || !s->config->agent)
         return;
     struct event_draft d;
+    autojson analyzer = s->doc->analyzer ? json_parse_trusted(bytes_str(s->doc->analyzer), NULL) : NULL;
     event_draft_init(&d, EVENT_SYSTEM_PROMPT, SOURCE_AGENT);
-    agent_system_prompt(s->config->agent, s->config->working_dir, s->config->mask, s->doc->analyzer != NULL,
-                        &d);
+    agent_system_prompt(s->config->agent, s->config->working_dir, s->config->mask,
+                        analyzer_config_wants_risk(json_root(analyzer)), &d);
     vec_push(drafts, d);
 }
 

@@ -1,4 +1,5 @@
 /* create: the row, the claim, the workspace and the first message of a new conversation. */
+#include "agent/analyzer.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/path.h"
@@ -104,6 +105,15 @@ static struct state *first_state(struct conversations *s, const struct conversat
         .autotitle = r->autotitle,
         .parent = r->parent,
     };
+    /* It was the agent's once, and is the conversation's now. */
+    const struct json_value *own = json_get(r->agent, "security_analyzer");
+    const struct json_value *analyzer = json_is_null(r->security_analyzer) ? own : r->security_analyzer;
+    struct analyzer *usable = json_is_null(analyzer) ? NULL : analyzer_new(analyzer, e);
+    if (!json_is_null(analyzer) && !usable) {
+        err_prefix(e, analyzer == own ? "agent.security_analyzer" : "security_analyzer");
+        return NULL;
+    }
+    analyzer_unref(usable);
     struct config *config = config_make(&source, s->config.secrets, s->config.env, e);
     if (!config)
         return NULL;
@@ -115,8 +125,8 @@ static struct state *first_state(struct conversations *s, const struct conversat
     state->doc = doc_new();
     state->doc->policy = r->policy;
     autobuf json = {0};
-    if (!json_is_null(r->security_analyzer)) {
-        json_add(&json, r->security_analyzer);
+    if (!json_is_null(analyzer)) {
+        json_add(&json, analyzer);
         state->doc->analyzer = bytes_take(&json);
     }
     if (!json_is_null(r->tags)) {

@@ -2,6 +2,7 @@
  * have; it waits only in its mailbox. It leaves when, under the append lock, the status is not RUNNING any more. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "agent/analyzer.h"
 #include "conversation/turn.h"
 
 #define SETTLE_TAG \
@@ -180,12 +181,29 @@ static bool answer_unaccepted(struct turn *t, struct err **e)
     return ok;
 }
 
+/* What judges the actions of this step. It is made anew only when somebody has set another one. */
+static void analyzer_renew(struct turn *t)
+{
+    struct bytes *json = t->state->doc->analyzer;
+    if (json != t->analyzer_json) {
+        autojson doc = json ? json_parse_trusted(bytes_str(json), NULL) : NULL;
+        bytes_unref(t->analyzer_json);
+        analyzer_unref(t->analyzer);
+        t->analyzer_json = bytes_ref(json);
+        t->analyzer = json ? analyzer_new(json_root(doc), NULL) : NULL;
+        if (json && !t->analyzer)
+            t->analyzer = analyzer_broken();
+    }
+    t->host.analyzer = t->analyzer;
+    t->host.has_analyzer = t->analyzer && analyzer_wants_risk(t->analyzer);
+}
+
 static void step_begins(struct turn *t)
 {
     t->step_seq = t->view_seq;
     t->stats_serial = t->state->stats->serial;
     t->host.policy = t->state->doc->policy;
-    t->host.has_analyzer = t->state->doc->analyzer != NULL;
+    analyzer_renew(t);
     WITH_LOCK(&t->c->lock)
     if (t->c->wish_seq < (int64_t)t->step_seq)
         t->c->wish_seq = -1;
@@ -232,10 +250,12 @@ static void turn_end(struct turn *t)
     turn_lookup_clear(t);
     buf_deinit(&t->cwd);
     turn_hooks_clear(t);
+    bytes_unref(steal(t->analyzer_json));
+    analyzer_unref(steal(t->analyzer));
 }
 
-/* What a run starts from, also when it goes on by a new request: configuration and view as they are now. */
-static bool turn_begin(struct turn *t, struct err **e)
+/* Configuration and view as they are now. */
+static bool turn_read(struct turn *t, struct err **e)
 {
     turn_end(t);
     t->iterations = 0;
@@ -252,20 +272,24 @@ static bool turn_begin(struct turn *t, struct err **e)
     t->host.skills = agent_skills(t->agent);
     t->host.runs_commands = agent_runs_commands(t->agent);
     t->view = view_new();
-    return agent_check(t->agent, e) && turn_read_path(t, t->state->branch, t->state->next_seq, e) &&
-           turn_mcp_begin(t, e);
+    return turn_read_path(t, t->state->branch, t->state->next_seq, e);
 }
 
-/* Somebody asked for it; the run, if there is one beside, goes on whatever comes of it. */
-static void turn_condense(struct turn *t, bool *fresh)
+/* What a run starts from, also when it goes on by a new request. */
+static bool turn_begin(struct turn *t, struct err **e)
+{
+    return turn_read(t, e) && agent_check(t->agent, e) && turn_mcp_begin(t, e);
+}
+
+/* Somebody asked for it; the run, if there is one beside, goes on whatever comes of it. `fresh`: none has begun. */
+static void turn_condense(struct turn *t, bool fresh)
 {
     autoerr e = NULL;
     struct condense_wish *wishes = NULL;
     WITH_LOCK(&t->c->lock)
     wishes = condense_take(t->run);
-    bool ok = (!*fresh || turn_begin(t, &e)) && turn_catch_up(t, &e);
+    bool ok = (!fresh || turn_read(t, &e)) && turn_catch_up(t, &e);
     if (ok) {
-        *fresh = false;
         t->stats_serial = t->state->stats->serial;
         ok = agent_condense(t->agent, t->view, &t->host, &e);
     }
@@ -330,7 +354,7 @@ static bool turn_round(struct turn *t, bool *fresh)
         }
         recorded = set_status(t, STATUS_RUNNING, NULL);
     } else if (next == NEXT_CONDENSE) {
-        turn_condense(t, fresh);
+        turn_condense(t, *fresh);
     } else if (next == NEXT_STEP) {
         ok = (!*fresh || turn_begin(t, &e)) && turn_step(t, &e);
         *fresh = false;

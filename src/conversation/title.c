@@ -9,13 +9,13 @@
 #define TITLE_ATTEMPTS 4         /* a server that refuses optional parameters names one at a time */
 #define TITLE_SEARCH 20          /* first messages of the user that are searched for one with a text */
 
-#define ROLE \
+#define ROLE                                                                                                                \
     "You write titles for conversations in which people give tasks to a software agent. From the first message you make a " \
     "short title that says what the conversation is about. Answer with the title alone: no quotes, no explanation."
-#define EMOJIS                                                                                                   \
+#define EMOJIS                                                                                                              \
     "Begin it with the one emoji of these that fits best: \xF0\x9F\x92\x84 user interface, \xF0\x9F\x91\x94 server logic, " \
-    "\xE2\x9C\x85 tests, \xF0\x9F\x91\xB7 build and CI, \xF0\x9F\x9A\x80 deployment, \xF0\x9F\x93\xA6 packages, "       \
-    "\xF0\x9F\x97\x83 database, \xF0\x9F\x94\xA7 chores and settings, \xE2\x9C\xA8 new feature, \xF0\x9F\x90\x9B bug, " \
+    "\xE2\x9C\x85 tests, \xF0\x9F\x91\xB7 build and CI, \xF0\x9F\x9A\x80 deployment, \xF0\x9F\x93\xA6 packages, "           \
+    "\xF0\x9F\x97\x83 database, \xF0\x9F\x94\xA7 chores and settings, \xE2\x9C\xA8 new feature, \xF0\x9F\x90\x9B bug, "     \
     "\xE2\x9A\xA1 speed, \xF0\x9F\x94\x92 security, \xF0\x9F\x93\x9D documentation, \xE2\x99\xBB refactoring."
 #define CUT "...(truncated)"
 
@@ -125,7 +125,8 @@ static void title_ask(struct title *t)
     autobuf prompt = {0};
     char id[UUID_DASHED_LEN + 1];
     struct str message = buf_str(&t->message), head = utf8_prefix(message, TITLE_MESSAGE_CHARS);
-    buf_addf(&prompt, "Write a title of at most %lld characters for the conversation that begins like this:\n\n",
+    buf_addf(&prompt,
+             "Write a title of at most %lld characters for the conversation that begins like this:\n\n",
              (long long)t->max);
     buf_add(&prompt, head);
     buf_add(&prompt, head.n < message.n ? STR(CUT "\n\n") : STR("\n\n"));

@@ -122,7 +122,8 @@ static void condense_run(struct act *a)
 
 static void condense(struct request *r, const void *args)
 {
-    act_start(&(struct act){.request = r, .args = args, .run = condense_run, .missing = missing_conversation});
+    act_start(
+        &(struct act){.request = r, .args = args, .run = condense_run, .missing = missing_conversation});
 }
 
 /* ---- POST /{id}/security_analyzer ---- */
@@ -181,7 +182,8 @@ static const struct route_response ask_responses[] = {
 static const struct route_response title_responses[] = {
     {.status = 200,
      .description = "The title.",
-     .ref = "{\"type\":\"object\",\"properties\":{\"title\":{\"type\":\"string\"}},\"required\":[\"title\"]}"},
+     .ref =
+         "{\"type\":\"object\",\"properties\":{\"title\":{\"type\":\"string\"}},\"required\":[\"title\"]}"},
     {.status = 404, .description = "There is no such conversation.", .ref = "Error"},
 };
 static const struct route_response condense_responses[] = {

@@ -1,4 +1,5 @@
 /* POST /api/conversations: a new conversation, or one that is there already. */
+#include "agent/analyzer.h"
 #include "api/agent_server/app.h"
 #include "api/agent_server/start.h"
 #include "base/cleanup.h"
@@ -289,12 +290,15 @@ bool secrets_check(const struct json_value *secrets, const struct json_path *bod
 
 bool analyzer_check(const struct json_value *v, const struct json_path *path, struct json_problems *problems)
 {
-    if (json_is_null(v) || str_is(json_get_str(v, "kind"), "LLMSecurityAnalyzer"))
+    autoerr e = NULL;
+    struct analyzer *analyzer = json_is_null(v) ? NULL : analyzer_new(v, &e);
+    analyzer_unref(analyzer);
+    if (!e)
         return true;
-    json_problem_at(
-        problems, path, "union_tag_invalid",
-        STR("Input tag 'kind' should be 'LLMSecurityAnalyzer': this server has no other analyzer"),
-        &(struct json_input){.value = v}, STR_NONE);
+    if (e->code)
+        json_problem_at(problems, path, "union_tag_invalid", str_from(err_text(e)), &(struct json_input){.value = v}, STR_NONE);
+    else
+        problem_value(problems, path, v, err_text(e));
     return false;
 }
 
