@@ -12,10 +12,11 @@
 #define MATCH_SECONDS 5       /* for all patterns and one action; past it the action is HIGH */
 #define CALLOUTS_PER_LOOK 256 /* places in a text between two looks at the clock */
 
-#define SHELL "(?:\\S*/)?(?:ba|da|z|k|a|fi)?sh\\b"
-#define RUNNER "(?:" SHELL "|(?:\\S*/)?(?:python[23]?|perl|ruby|node|php)\\b)"
+#define SHELL "\\b(?:ba|da|z|k|a|fi)?sh\\b"
+#define PATH "(?:\\S{0,200}/)?" /* in front of a command's name, where something else stands before it */
+#define RUNNER "\\b(?:(?:ba|da|z|k|a|fi)?sh|python[23]?|perl|ruby|node|php)\\b"
 #define FETCH "\\b(?:curl|wget|aria2c)\\b"
-#define DECODE "\\b(?:base(?:64|32)\\s+(?:-\\w*d|--d)|xxd\\s+-\\w*r|openssl\\s+(?:enc|base64)|uudecode)"
+#define DECODE "\\b(?:base(?:64|32)\\s+(?:-\\w{0,20}d|--d)|xxd\\s+-\\w{0,20}r|openssl\\s+(?:enc|base64)|uudecode)"
 #define PART "[^;|&\\n]" /* of one command */
 
 /* What is looked for in what an action does, and (`PATTERN_EVERYWHERE`) also in what is said about it. All without regard to
@@ -28,7 +29,7 @@ static const struct {
     /* destroying */
     {RISK_HIGH, PATTERN_ACTION,
      "\\brm\\b(?=" PART "{0,400}?\\s(?:-[a-z]*r|--rec))(?=" PART "{0,400}?\\s(?:-[a-z]*f|--for))"},
-    {RISK_HIGH, PATTERN_ACTION, "\\b(?:sudo|doas)\\s+(?:-\\S+\\s+){0,6}(?:\\S*/)?rm\\b"},
+    {RISK_HIGH, PATTERN_ACTION, "\\b(?:sudo|doas)\\s+(?:-\\S+\\s+){0,6}" PATH "rm\\b"},
     {RISK_HIGH, PATTERN_ACTION, "\\bmkfs(?:\\.\\w+|\\s+-)"},
     {RISK_HIGH, PATTERN_ACTION, "\\bdd\\b" PART "{0,200}?\\bof=/dev/(?!null\\b|zero\\b|std|fd/|shm/)"},
     {RISK_HIGH, PATTERN_ACTION, ">\\s*/dev/(?:sd|hd|vd|xvd|nvme|mmcblk|disk/|mapper/)"},
@@ -40,14 +41,14 @@ static const struct {
     {RISK_HIGH, PATTERN_ACTION,
      "\\bsubprocess\\s*\\.\\s*(?:call|run|popen|check_output|check_call|getoutput)\\s*\\("},
     /* what was fetched or decoded is run */
-    {RISK_HIGH, PATTERN_ACTION, FETCH "[^|\\n]{0,2000}\\|\\s*(?:sudo\\s+(?:-\\S+\\s+){0,6})?" SHELL},
-    {RISK_HIGH, PATTERN_ACTION, DECODE "[^|\\n]{0,2000}\\|\\s*(?:sudo\\s+(?:-\\S+\\s+){0,6})?" RUNNER},
+    {RISK_HIGH, PATTERN_ACTION, FETCH "[^|\\n]{0,2000}\\|\\s*(?:sudo\\s+(?:-\\S+\\s+){0,6})?" PATH SHELL},
+    {RISK_HIGH, PATTERN_ACTION, DECODE "[^|\\n]{0,2000}\\|\\s*(?:sudo\\s+(?:-\\S+\\s+){0,6})?" PATH RUNNER},
     {RISK_HIGH, PATTERN_ACTION, "(?:" SHELL "|\\bsource|(?:^|\\s)\\.)\\s+<\\(\\s*(?:" FETCH "|" DECODE ")"},
     {RISK_HIGH, PATTERN_ACTION,
-     "(?:\\beval|" SHELL "\\s+-\\w*c)\\s+[\"']?(?:\\$\\(|`)\\s*(?:" FETCH "|" DECODE ")"},
+     "(?:\\beval|" SHELL "\\s+-\\w{0,20}c)\\s+[\"']?(?:\\$\\(|`)\\s*(?:" FETCH "|" DECODE ")"},
     /* a shell for somebody else */
-    {RISK_HIGH, PATTERN_ACTION, "/dev/(?:tcp|udp)/[^\\s/]+/\\d"},
-    {RISK_HIGH, PATTERN_ACTION, "\\b(?:nc|ncat|netcat)\\b" PART "{0,200}?\\s-\\w*[ec]\\b\\s*\\S*sh\\b"},
+    {RISK_HIGH, PATTERN_ACTION, "/dev/(?:tcp|udp)/[^\\s/]{1,300}/\\d"},
+    {RISK_HIGH, PATTERN_ACTION, "\\b(?:nc|ncat|netcat)\\b" PART "{0,200}?\\s-\\w{0,20}[ec]\\b\\s{0,20}\\S{0,200}sh\\b"},
     /* network */
     {RISK_MEDIUM, PATTERN_ACTION, FETCH PART "{0,400}?\\b(?:https?|ftp)://"},
     /* words that want to take over */
@@ -184,7 +185,7 @@ enum risk pattern_set_judge(const struct pattern_set *set, struct str action, st
 #define RAIL_PATTERNS 2
 static const char *const rails[][RAIL_PATTERNS] = {
     /* what is fetched is run */
-    {"\\b(?:curl|wget)\\b", "\\|\\s*(?:sudo\\s+)?" RUNNER},
+    {"\\b(?:curl|wget)\\b", "\\|\\s*(?:sudo\\s+)?" PATH RUNNER},
     /* raw disks */
     {"\\bdd\\b" PART "{0,200}?\\bof=/dev/(?!null\\b|zero\\b|std|fd/|shm/)", NULL},
     {"\\bmkfs\\.", NULL},
