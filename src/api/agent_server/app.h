@@ -43,6 +43,7 @@ extern const struct route_table event_routes;        /* events.c */
 extern const struct route_table file_routes;         /* files.c */
 extern const struct route_table git_routes;          /* git.c */
 extern const struct route_table hook_routes;         /* hooks.c */
+extern const struct route_table skill_routes;        /* skills.c */
 extern const struct route_table tool_routes;         /* tools.c */
 extern const struct route_table trajectory_routes;   /* trajectory.c */
 extern const struct route_table socket_routes;       /* sockets.c */

@@ -20,6 +20,18 @@
 const struct openapi_component agent_server_components[] = {
     {"Success", "{\"type\":\"object\",\"properties\":{\"success\":" BOOLEAN "},\"required\":[\"success\"]}"},
     {"Error", "{\"type\":\"object\",\"properties\":{\"detail\":" TEXT "},\"required\":[\"detail\"]}"},
+    {"SkillInfo",
+     "{\"type\":\"object\",\"properties\":{\"name\":" TEXT
+     ",\"type\":{\"type\":\"string\",\"enum\":[\"repo\",\"knowledge\",\"agentskills\"]},\"content\":" TEXT
+     ",\"triggers\":" TEXTS ",\"source\":" TEXT_OR_NULL ",\"description\":" TEXT_OR_NULL
+     ",\"is_agentskills_format\":" BOOLEAN ",\"disable_model_invocation\":" BOOLEAN
+     "},\"required\":[\"name\",\"type\",\"content\"]}"},
+    {"SkillsResponse", "{\"type\":\"object\",\"properties\":{\"skills\":{\"type\":\"array\",\"items\":" REF(
+                           "SkillInfo") "},\"sources\":{\"type\":\"object\",\"additionalProperties\":" INTEGER
+                                        "}},\"required\":[\"skills\"]}"},
+    {"SyncResponse",
+     "{\"type\":\"object\",\"properties\":{\"status\":{\"type\":\"string\",\"enum\":[\"success\",\"error\"]},"
+     "\"message\":" TEXT "},\"required\":[\"status\",\"message\"]}"},
     {"ConversationExecutionStatus",
      "{\"type\":\"string\",\"enum\":[\"idle\",\"running\",\"paused\",\"waiting_for_confirmation\",\"finished\","
      "\"error\",\"stuck\",\"deleting\"]}"},
