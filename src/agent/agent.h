@@ -81,6 +81,9 @@ struct agent_host {
      * never the reason of a failure here: a commit under way is waited for. */
     bool (*append)(void *arg, struct event_draft *drafts, size_t n, const struct agent_update *update,
                    struct err **e);
+    /* Keeps a blob with the conversation; waits for it in `mailbox`. NULL: nothing is kept. Any thread that runs a tool. */
+    bool (*keep)(void *arg, struct mailbox *mailbox, const struct uuid *id, struct bytes *content,
+                 struct err **e);
     void (*delta)(void *arg, struct str content, struct str reasoning); /* any thread */
     const struct mask *(*mask)(void *arg); /* current secrets, valid for the run; any thread */
     const struct skill_set *skills;        /* the agent's, for invoke_skill; may be NULL */
@@ -121,6 +124,10 @@ bool agent_condense(struct agent *a, struct view *view, const struct agent_host 
  * understands the calls it reads. In the arena; texts are borrowed from the view and `question`. */
 void agent_ask(struct agent *a, const struct view *view, struct str question, struct arena *arena,
                struct llm_request *out);
+
+/* Outputs that were too long for the model are blobs of at most OUTPUT_PIECE bytes, up to the first that does not exist. */
+#define OUTPUT_PIECE (1024 * 1024)
+struct uuid output_piece_id(const struct uuid *action, unsigned index);
 
 /* The SystemPromptEvent, first event of every conversation. `secret_names` for the dynamic part. */
 void agent_system_prompt(const struct agent *a, struct str working_dir, const struct mask *secrets,

@@ -100,10 +100,20 @@ bool tool_result_check(const struct tool_run *run, struct str fields, struct err
 /* The error of a call to the hand, worded for the model. */
 bool tool_call_failed(struct err **e, struct err *why);
 
-/* Saves a text on the hand's side, in a directory outside of the workspace that nobody else can write to; adds its path
- * to `dir`. */
-bool agent_save(const struct agent_host *host, struct str name, struct str text, struct buf *dir,
-                struct err **e);
+/* save.c: a file on the hand's side, in a directory outside of the workspace that nobody else can write to; its path is
+ * added to `dir`. Adding waits until the hand takes more. Both ends free it. */
+struct saving;
+struct saving *saving_begin(const struct agent_host *host, struct str name, struct buf *dir, struct err **e);
+bool saving_add(struct saving *s, struct str text, struct err **e); /* false: cancelled */
+bool saving_end(struct saving *s, struct err **e);
+void saving_drop(struct saving *s);
+
+void terminal_name(const struct agent_host *host, struct buf *out); /* of the conversation's shell, on its hand */
+/* output.c: keeps an output that is too long for the model, masked: as a file on the hand's side (its folder is added to
+ * `dir`) and as blobs of the store. `text` is all of it (masked), or STR_NONE: the terminal is asked for it. ERR_CANCELLED,
+ * or why there is no file. */
+bool output_keep(const struct tool_run *run, struct str name, struct str text, struct buf *dir,
+                 struct err **e);
 
 /* --- step --- */
 

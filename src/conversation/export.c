@@ -59,6 +59,9 @@ struct export
     struct store_item *items;
     size_t at, n;
     struct buf name, content;
+    struct uuid output; /* of an event: the action whose output is next */
+    bool has_output;
+    unsigned piece;
 };
 
 /* The state as it is in memory, or else in the store. */
@@ -169,6 +172,39 @@ static bool page_read(struct export *x, struct err **e)
     return true;
 }
 
+/* Was this event's output too long for it? Then it was kept beside the log. */
+static void output_find(struct export *x, const struct store_item *item)
+{
+    if (item->kind != EVENT_OBSERVATION || str_find(item->json, STR("\"full_output_save_dir\"")) < 0)
+        return;
+    autojson doc = json_parse_trusted(item->json, NULL);
+    const struct json_value *root = doc ? json_root(doc) : NULL;
+    x->has_output = json_get_str(json_get(root, "observation"), "full_output_save_dir").n > 0 &&
+                    uuid_parse(json_get_str(root, "action_id"), &x->output);
+    x->piece = 0;
+}
+
+/* The next part of an output. False: there is none, or no more. */
+static bool output_next(struct export *x, struct export_file *file, struct err **e)
+{
+    char hex[UUID_HEX_LEN + 1];
+    struct uuid id = output_piece_id(&x->output, x->piece);
+    autoerr why = NULL;
+    if (!x->has_output)
+        return false;
+    bool found = store_blob_get(x->store, x->number, &id, &x->content, &why);
+    if (!found && why && why->kind != ERR_NOT_FOUND)
+        return err_set(e, why->kind, "%s", why->text);
+    x->has_output = found && x->content.n == OUTPUT_PIECE;
+    if (!found && x->piece == 0)
+        return false;
+    buf_addf(&x->name, "observations/terminal_output_%.*s.txt", 8, uuid_hex(&x->output, hex).p);
+    file->content = buf_str(&x->content);
+    file->more = x->has_output;
+    x->piece++;
+    return true;
+}
+
 bool export_next(struct export *x, struct export_file *file, struct err **e)
 {
     buf_clear(&x->name);
@@ -178,8 +214,8 @@ bool export_next(struct export *x, struct export_file *file, struct err **e)
         make_state_file(x, x->part == PART_META);
         x->part++;
         file->content = buf_str(&x->content);
-    } else {
-        if (x->next == x->end || (x->at == x->n && !page_read(x, e)))
+    } else if (!output_next(x, file, e)) {
+        if ((e && *e) || x->next == x->end || (x->at == x->n && !page_read(x, e)))
             return false;
         const struct store_item *item = &x->items[x->at++];
         char dashed[UUID_DASHED_LEN + 1];
@@ -188,6 +224,7 @@ bool export_next(struct export *x, struct export_file *file, struct err **e)
         file->content = item->json;
         file->time_us = item->time_us;
         x->next = item->seq + 1;
+        output_find(x, item);
     }
     file->name = buf_str(&x->name);
     return true;

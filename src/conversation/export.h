@@ -1,5 +1,5 @@
 /* export: a conversation as the files in which the Python server keeps one, one after the other: meta.json,
- * base_state.json, events/event-00000-<id>.json … Secrets are masked, as everywhere outside of the store. What is
+ * base_state.json, events/event-00000-<id>.json …, and what was too long for an event: observations/… Secrets are masked, as everywhere outside of the store. What is
  * appended meanwhile is not in it. Holds one page of events at a time.
  *
  * Threads: one at a time; all of it reads the disk, so never on the loop. */
@@ -16,6 +16,7 @@ int64_t export_time_us(const struct export *x); /* of the conversation's last ch
 struct export_file {
     struct str name;    /* relative to the conversation's directory */
     struct str content; /* both borrowed until the next call */
+    bool more;          /* the next one is the next part of this one's content */
     int64_t time_us;    /* UTC */
 };
 /* The next file. False at the end, and with `e` when the conversation could not be read to its end. */

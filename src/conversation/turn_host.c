@@ -50,6 +50,48 @@ static const struct mask *host_mask(void *arg)
     return turn_mask(arg);
 }
 
+struct kept {
+    struct mail mail;
+    struct mailbox *mailbox;
+    struct err *error;
+};
+
+static void kept_free(struct mail *m)
+{
+    struct kept *k = CONTAINER_OF(m, struct kept, mail);
+    err_free(k->error);
+    free(k);
+}
+
+static void kept_done(void *arg, const struct err *e)
+{
+    struct kept *k = arg;
+    struct mailbox *mailbox = k->mailbox;
+    k->error = e ? err_copy(e) : NULL;
+    mailbox_post(mailbox, &k->mail);
+    mailbox_unref(mailbox);
+}
+
+static bool host_keep(void *arg, struct mailbox *mailbox, const struct uuid *id, struct bytes *content,
+                      struct err **e)
+{
+    struct turn *t = arg;
+    struct kept *k = xcalloc(1, sizeof(*k));
+    struct mail *mail = NULL;
+    uint64_t tag = mailbox_tag(mailbox);
+    k->mail = (struct mail){.tag = tag, .free = kept_free};
+    k->mailbox = mailbox_ref(mailbox);
+    store_blob_put(t->c->service->config.store, t->c->number, id, content, kept_done, k);
+    if (mailbox_wait(mailbox, tag, 0, true, &mail) != MAILBOX_MAIL) {
+        mailbox_forget(mailbox, tag);
+        return err_set(e, ERR_CANCELLED, "cancelled");
+    }
+    k = CONTAINER_OF(mail, struct kept, mail);
+    bool ok = !k->error || err_set(e, k->error->kind, "%s", k->error->text);
+    kept_free(mail);
+    return ok;
+}
+
 static struct str host_last_cwd(void *arg)
 {
     struct turn *t = arg;
@@ -72,6 +114,7 @@ void turn_host_init(struct turn *t)
         .hooks = t->config->hooks,
         .blocked = turn_hooks_blocked,
         .append = host_append,
+        .keep = host_keep,
         .delta = host_delta,
         .mask = host_mask,
         .lookup = turn_lookup,

@@ -89,6 +89,22 @@ static void reading_go_on(struct call *c)
     }
 }
 
+static void reading_init(struct call *c, int fd, int64_t limit)
+{
+    struct reading *r = xmalloc(sizeof(*r));
+    *r = (struct reading){c, fd, limit, limit != INT64_MAX};
+    c->state = r;
+    c->on_credit = reading_go_on;
+    c->on_free = reading_free;
+}
+
+void file_send(struct call *c, int fd)
+{
+    lseek(fd, 0, SEEK_SET);
+    reading_init(c, fd, INT64_MAX);
+    reading_go_on(c);
+}
+
 void file_read_start(struct call *c)
 {
     autoplace p = {0};
@@ -110,11 +126,7 @@ void file_read_start(struct call *c)
         close(fd);
         return;
     }
-    struct reading *r = xmalloc(sizeof(*r));
-    *r = (struct reading){c, fd, limit, limit != INT64_MAX};
-    c->state = r;
-    c->on_credit = reading_go_on;
-    c->on_free = reading_free;
+    reading_init(c, fd, limit);
     autobuf note = {0};
     add_stat(&note, &st); /* before the data: a download's head tells the size */
     call_note(c, &note);

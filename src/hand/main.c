@@ -16,6 +16,7 @@ static const struct operation operations[] = {
     {OP_TERMINAL, terminal_start},
     {OP_TERMINAL_CLOSE, terminal_close_start},
     {OP_TERMINAL_INTERRUPT, terminal_interrupt_start},
+    {OP_TERMINAL_OUTPUT, terminal_output_start},
     {OP_SPAWN, spawn_start},
     {OP_EDIT, edit_start},
     {OP_FILE_READ, file_read_start},

@@ -8,6 +8,7 @@
 void terminal_start(struct call *c);           /* OP_TERMINAL */
 void terminal_close_start(struct call *c);     /* OP_TERMINAL_CLOSE */
 void terminal_interrupt_start(struct call *c); /* OP_TERMINAL_INTERRUPT */
+void terminal_output_start(struct call *c);    /* OP_TERMINAL_OUTPUT */
 
 /* edit.c */
 void edit_start(struct call *c); /* OP_EDIT */
@@ -39,3 +40,6 @@ void git_log_start(struct call *c);     /* OP_GIT_LOG */
 
 /* skills.c */
 void skills_start(struct call *c); /* OP_SKILLS */
+
+/* Not an operation of its own: sends a file, which it takes, from its beginning as the call's DATA. */
+void file_send(struct call *c, int fd);

@@ -1,6 +1,7 @@
 #include "hand/terminal.h"
 #include "base/cleanup.h"
 #include "hand/operations.h"
+#include <fcntl.h>
 #include <signal.h>
 
 #define TERMINALS_DEFAULT_NAME STR("terminal")
@@ -56,6 +57,8 @@ static void add_output(struct terminal *t, struct output *o, struct buf *out)
     if (o->elided) {
         wire_add_str(out, F_TAIL, buf_str(&o->tail));
         wire_add_int(out, F_ELIDED, (int64_t)o->elided);
+        if (o->whole)
+            wire_add_int(out, F_SIZE, (int64_t)o->whole_n);
     }
 }
 
@@ -84,7 +87,10 @@ static void finish(struct terminal *t, enum wire_terminal kind)
         wire_add_int(&fields, F_CONTINUED, 1);
     t->shown = t->shown || any;
     enum wire_status status = t->cancelled ? WIRE_CANCELLED : WIRE_OK;
-    output_deinit(&now);
+    output_deinit(&t->told);
+    t->told = now;
+    buf_deinit(&t->told.head);
+    buf_deinit(&t->told.tail);
     call_done(c, status, &fields);
 }
 
@@ -410,6 +416,16 @@ void terminal_close_start(struct call *c)
     t->closer = c;
     c->state = t;
     terminal_end(t, END_GRACE_MS);
+}
+
+void terminal_output_start(struct call *c)
+{
+    struct terminal *t = hand_named(c->hand, HAND_TERMINAL, name_of(c));
+    int fd = t && t->told.whole ? fcntl(t->told.whole, F_DUPFD_CLOEXEC, 3) : -1;
+    if (fd < 0)
+        call_fail(c, WIRE_NOT_FOUND, "there is no longer output than the last call told");
+    else
+        file_send(c, fd);
 }
 
 void terminal_interrupt_start(struct call *c)

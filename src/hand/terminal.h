@@ -19,11 +19,6 @@ enum terminal_state {
 /* What ended without a call to tell it to. */
 enum terminal_unseen { UNSEEN_NOTHING, UNSEEN_COMPLETED, UNSEEN_SHELL_ENDED };
 
-struct output {
-    struct buf head, tail;
-    uint64_t elided; /* bytes between the two */
-};
-
 struct terminal {
     struct hand *hand;
     char *name;
@@ -40,6 +35,7 @@ struct terminal {
     /* Of the last command. */
     struct buf before;  /* output from between the last command and this one */
     struct output done; /* its output, once it is complete */
+    struct output told; /* what the last call told, while it has a whole that can be asked for */
     bool shown;         /* some of its output was shown */
     enum terminal_unseen unseen;
     int exit_code; /* -1: it is running */
@@ -70,7 +66,6 @@ void terminal_type_interrupt(struct terminal *t);           /* Ctrl-C, ahead of 
 void terminal_read(struct terminal *t);                     /* what is there now */
 void terminal_end(struct terminal *t, unsigned grace_ms);   /* then terminal_ended */
 void terminal_take(struct terminal *t, struct output *out); /* output so far */
-void output_deinit(struct output *o);
 
 /* terminal.c; called by terminal_session.c */
 void terminal_completed(struct terminal *t);

@@ -1,5 +1,51 @@
 #include "hand/terminal_keep.h"
+#include "base/fd.h"
 #include "base/utf8.h"
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+void output_deinit(struct output *o)
+{
+    buf_deinit(&o->head);
+    buf_deinit(&o->tail);
+    if (o->whole > 0)
+        close(o->whole);
+    *o = (struct output){0};
+}
+
+static int nameless_file(void)
+{
+    char path[] = "/tmp/hand-output-XXXXXX";
+    int fd = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd >= 0)
+        return fd;
+    fd = mkostemp(path, O_CLOEXEC); /* file systems without O_TMPFILE */
+    if (fd >= 0)
+        unlink(path);
+    return fd;
+}
+
+static void whole_drop(struct keep *k)
+{
+    if (k->whole > 0)
+        close(k->whole);
+    k->whole = -1;
+}
+
+static void whole_add(struct keep *k, struct str text)
+{
+    if (k->whole < 0)
+        return;
+    if (k->whole == 0) {
+        k->whole = nameless_file();
+        if (k->whole > 0)
+            whole_add(k, buf_str(&k->head));
+    }
+    k->whole_n += text.n;
+    if (k->whole < 0 || k->whole_n > KEEP_WHOLE_MAX || !fd_write_all(k->whole, text, NULL))
+        whole_drop(k);
+}
 
 static void keep_ring_add(struct keep *k, struct str text)
 {
@@ -30,15 +76,17 @@ void keep_add(struct keep *k, struct str text)
         buf_add(&k->head, first);
         text = str_sub(text, first.n, text.n);
     }
-    if (text.n)
+    if (text.n) {
+        whole_add(k, text);
         keep_ring_add(k, text);
+    }
 }
 
-uint64_t keep_take(struct keep *k, struct buf *head, struct buf *tail)
+void keep_take(struct keep *k, struct output *o)
 {
     uint64_t dropped = k->dropped;
-    struct buf *out = dropped ? tail : head;
-    buf_add(head, buf_str(&k->head));
+    struct buf *out = dropped ? &o->tail : &o->head;
+    buf_add(&o->head, buf_str(&k->head));
     struct str old = str_sub(buf_str(&k->tail), k->start, k->tail.n);
     struct str new = str_sub(buf_str(&k->tail), 0, k->start);
     size_t skip = 0; /* the ring may begin inside a character */
@@ -50,15 +98,19 @@ uint64_t keep_take(struct keep *k, struct buf *head, struct buf *tail)
     while (dropped && skip == old.n && more < new.n && ((unsigned char)new.p[more] & 0xc0) == 0x80)
         more++;
     buf_add(out, str_sub(new, more, new.n));
-    dropped += dropped ? skip + more : 0;
+    o->elided = dropped + (dropped ? skip + more : 0);
+    if (dropped && k->whole > 0) {
+        o->whole = k->whole;
+        o->whole_n = k->whole_n;
+        k->whole = 0;
+    }
     keep_deinit(k);
-    return dropped;
 }
 
 void keep_deinit(struct keep *k)
 {
     buf_deinit(&k->head);
     buf_deinit(&k->tail);
-    k->start = 0;
-    k->dropped = 0;
+    whole_drop(k);
+    *k = (struct keep){0};
 }

@@ -522,7 +522,7 @@ static void add_picture(const struct page *p, struct buf *out)
     buf_truncate(out, content);
 }
 
-uint64_t screen_take(struct screen *s, struct buf *head, struct buf *tail)
+void screen_take(struct screen *s, struct output *out)
 {
     struct page *p = s->alternate ? &s->main : &s->page;
     keep_add(&s->out, buf_str(&p->text));
@@ -536,7 +536,7 @@ uint64_t screen_take(struct screen *s, struct buf *head, struct buf *tail)
             keep_add(&s->out, buf_str(&picture));
         s->shown = hash;
     }
-    return keep_take(&s->out, head, tail);
+    keep_take(&s->out, out);
 }
 
 struct buf *screen_text(struct screen *s)
@@ -553,7 +553,8 @@ void screen_text_changed(struct screen *s)
 
 void screen_drop(struct screen *s)
 {
-    autobuf head = {0}, tail = {0};
+    struct output dropped = {0};
     screen_alternate(s, false);
-    screen_take(s, &head, &tail);
+    screen_take(s, &dropped);
+    output_deinit(&dropped);
 }

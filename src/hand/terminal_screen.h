@@ -44,7 +44,7 @@ void screen_region(struct screen *s, unsigned top, unsigned bottom);
 void screen_alternate(struct screen *s, bool on);
 /* Takes the output so far: see keep_take. With `partial` the last line is taken without its end. The alternate screen is
  * taken as it stands, if it changed since the last time. */
-uint64_t screen_take(struct screen *s, struct buf *head, struct buf *tail);
+void screen_take(struct screen *s, struct output *out);
 /* The part of the output that can still be edited (for removing our own trace lines). */
 struct buf *screen_text(struct screen *s);
 /* To be called after changing screen_text: the cursor goes to its end. */

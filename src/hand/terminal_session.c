@@ -59,13 +59,6 @@ struct terminal *terminal_new(struct hand *h, struct str name)
     return t;
 }
 
-void output_deinit(struct output *o)
-{
-    buf_deinit(&o->head);
-    buf_deinit(&o->tail);
-    o->elided = 0;
-}
-
 static void timers_clear(struct terminal *t)
 {
     uint64_t *const timers[] = {&t->start_timer, &t->lost_timer, &t->repair_timer, &t->leave_timer};
@@ -94,6 +87,7 @@ void terminal_free(void *arg)
     struct terminal *t = arg;
     shell_drop(t);
     output_deinit(&t->done);
+    output_deinit(&t->told);
     buf_deinit(&t->before);
     buf_deinit(&t->cwd);
     buf_deinit(&t->path);
@@ -114,7 +108,7 @@ void terminal_take(struct terminal *t, struct output *out)
     else
         shell_clean_after(&t->shell, screen_text(t->screen));
     screen_text_changed(t->screen);
-    out->elided = screen_take(t->screen, &out->head, &out->tail);
+    screen_take(t->screen, out);
 }
 
 /* Puts what was printed between two commands in front of the next one's output. */
@@ -147,7 +141,7 @@ static void on_start_mark(struct terminal *t)
     }
     shell_clean_before(&t->shell, screen_text(t->screen));
     screen_text_changed(t->screen);
-    o.elided = screen_take(t->screen, &o.head, &o.tail);
+    screen_take(t->screen, &o);
     keep_before(t, &o);
     screen_alternate(t->screen, false);
 }

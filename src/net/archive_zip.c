@@ -58,6 +58,7 @@ struct archive_zip {
     struct archive *archive;
     void (*write)(void *arg, struct str data);
     void *arg;
+    bool in_file; /* the last call said that there is more of it */
 };
 
 /* ---- the library ---- */
@@ -137,8 +138,8 @@ void archive_zip_free(struct archive_zip *z)
     free(z);
 }
 
-bool archive_zip_add(struct archive_zip *z, struct str name, struct str content, int64_t time_us,
-                     struct err **e)
+static bool entry_begin(struct archive_zip *z, struct str name, struct str content, bool more,
+                        int64_t time_us, struct err **e)
 {
     const struct archive_table *lib = z->lib;
     autofree char *path = str_dup(name);
@@ -149,13 +150,22 @@ bool archive_zip_add(struct archive_zip *z, struct str name, struct str content,
     lib->entry_set_pathname_utf8(entry, path);
     lib->entry_set_filetype(entry, is_dir ? AE_IFDIR : AE_IFREG);
     lib->entry_set_perm(entry, is_dir ? 0755 : 0644);
-    lib->entry_set_size(entry, (la_int64_t)content.n);
+    if (!more) /* otherwise it is told behind the content */
+        lib->entry_set_size(entry, (la_int64_t)content.n);
     lib->entry_set_mtime(entry, (time_t)(time_us / 1000000), 0);
-    bool ok = check(z, lib->write_header(z->archive, entry), e) &&
-              (content.n == 0 || check(z, lib->write_data(z->archive, content.p, content.n), e)) &&
-              check(z, lib->finish_entry(z->archive), e);
+    bool ok = check(z, lib->write_header(z->archive, entry), e);
     lib->entry_free(entry);
     return ok;
+}
+
+bool archive_zip_add(struct archive_zip *z, struct str name, struct str content, bool more, int64_t time_us,
+                     struct err **e)
+{
+    if (!z->in_file && !entry_begin(z, name, content, more, time_us, e))
+        return false;
+    z->in_file = more;
+    return (content.n == 0 || check(z, z->lib->write_data(z->archive, content.p, content.n), e)) &&
+           (more || check(z, z->lib->finish_entry(z->archive), e));
 }
 
 bool archive_zip_end(struct archive_zip *z, struct err **e)

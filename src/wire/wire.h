@@ -103,6 +103,7 @@ enum wire_op {
     OP_PATCH,   /* a patch in the format that models were trained on */
     OP_GIT_LOG,
     OP_SKILLS, /* files that tell an agent how to work in a place */
+    OP_TERMINAL_OUTPUT, /* all of the output whose middle the named terminal's last call left out: DATA */
 };
 
 /* Tags of fields. One list for all operations; numbers are never reused. */
@@ -126,9 +127,9 @@ enum wire_field {
     F_SOFT_TIMEOUT_MS,
     F_LIMIT, /* int: most bytes or items to answer */
     F_OFFSET,
-    F_TEXT,   /* file_text; result: text for the model, or output (head) */
-    F_TAIL,   /* result: output after the part that was left out */
-    F_ELIDED, /* int: bytes left out between F_TEXT and F_TAIL */
+    F_TEXT, /* file_text; result: text for the model, or output (head) */
+    F_TAIL, /* result: output after the part that was left out */
+    F_ELIDED, /* int: bytes left out between F_TEXT and F_TAIL; with F_SIZE TERMINAL_OUTPUT has all, so many bytes */
     F_OLD,
     F_NEW,
     F_LINE, /* int: insert_line (EDIT takes a view_range as F_OFFSET and F_LIMIT, and its output cap as F_SIZE) */

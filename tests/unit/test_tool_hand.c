@@ -258,7 +258,8 @@ static void test_save_with_small_credits(void **state)
     f.host.hands = own;
     memset(buf_reserve(&text, 3000000), 'x', 3000000);
     text.n = 3000000;
-    if (!agent_save(&f.host, STR("name"), buf_str(&text), &dir, &e))
+    struct saving *saving = saving_begin(&f.host, STR("name"), &dir, &e);
+    if (!saving || !saving_add(saving, buf_str(&text), &e) || !saving_end(saving, &e))
         fail_msg("%s", err_text(e));
     fake_deinit(&f);
     hands_close_wait(own);

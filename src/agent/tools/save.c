@@ -1,46 +1,51 @@
 /* Files that the model is told to read lie on the hand's side, outside of the workspace. Writing one is a call whose data
- * goes out as fast as the hand takes it; the run waits in its mailbox. */
+ * goes out as fast as the hand takes it; the tool waits in its mailbox. */
 #include "agent/internal.h"
 #include "base/thread.h"
 #include <stdlib.h>
 
-#define SAVE_TIMEOUT_MS 30000
-#define SAVE_FILE_MAX (16 * 1024 * 1024)
+#define SAVE_TIMEOUT_MS 60000
 
 struct saving {
-    struct mail
-        mail; /* first; posted by on_done, the last callback, and from then on the owner of all this */
-    pthread_mutex_t lock; /* the first piece is sent by the run's thread, the others by the loop */
-    struct mailbox *mailbox;
-    struct hands *hands;
-    uint64_t call;
-    struct buf text;
-    size_t sent;
-    bool ended;
+    pthread_mutex_t lock; /* what follows is shared with the loop's callbacks */
+    unsigned refs;        /* the tool's and the call's */
+    uint64_t room;        /* bytes that may be sent in all */
+    bool waiting, done;
     struct err *error;
+    /* the tool's own */
+    const struct agent_host *host;
+    struct mailbox *mailbox;
+    uint64_t call, tag, sent;
 };
 
-static void saving_free(struct mail *mail)
+static void saving_unref(struct saving *s)
 {
-    struct saving *s = (struct saving *)mail;
-    buf_deinit(&s->text);
+    unsigned left = 0;
+    WITH_LOCK(&s->lock)
+    left = --s->refs;
+    if (left > 0)
+        return;
     err_free(s->error);
+    mailbox_unref(s->mailbox);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }
 
-static void saving_send(struct saving *s, size_t room)
+static void mail_free(struct mail *m)
 {
-    size_t left = s->text.n - s->sent;
-    autobuf piece = {0};
-    buf_add(&piece, str_sub(buf_str(&s->text), s->sent, s->sent + (left < room ? left : room)));
-    s->sent += piece.n;
-    if (piece.n > 0)
-        hand_send(s->hands, s->call, &piece);
-    if (s->sent == s->text.n && !s->ended) {
-        s->ended = true;
-        hand_send_end(s->hands, s->call);
-    }
+    free(m);
+}
+
+/* Under the lock: wakes the tool if it waits. */
+static void saving_wake(struct saving *s)
+{
+    if (!s->waiting)
+        return;
+    struct mail *m = xcalloc(1, sizeof(*m));
+    s->waiting = false;
+    m->tag = s->tag;
+    m->free = mail_free;
+    mailbox_post(s->mailbox, m);
 }
 
 static void on_writable(void *arg, uint64_t total)
@@ -48,26 +53,26 @@ static void on_writable(void *arg, uint64_t total)
     struct saving *s = arg;
     WITH_LOCK(&s->lock)
     {
-        uint64_t room = total > s->sent ? total - s->sent : 0;
-        saving_send(s, room < WIRE_CREDIT_INITIAL ? (size_t)room : WIRE_CREDIT_INITIAL);
+        s->room = total;
+        saving_wake(s);
     }
 }
 
 static void on_done(void *arg, struct str fields, const struct err *e)
 {
     struct saving *s = arg;
-    if (e) {
-        s->error = err_copy(e);
-    } else if (wire_get_int(fields, F_STATUS, WIRE_OK) != WIRE_OK) {
-        struct str message = wire_get_str(fields, F_MESSAGE);
-        err_set(&s->error, ERR_IO, "%.*s", STR_ARG(message.p ? message : STR("not written")));
-    }
     WITH_LOCK(&s->lock)
-    { /* the run's thread may still be sending */
+    {
+        if (e) {
+            s->error = err_copy(e);
+        } else if (wire_get_int(fields, F_STATUS, WIRE_OK) != WIRE_OK) {
+            struct str message = wire_get_str(fields, F_MESSAGE);
+            err_set(&s->error, ERR_IO, "%.*s", STR_ARG(message.p ? message : STR("not written")));
+        }
+        s->done = true;
+        saving_wake(s);
     }
-    struct mailbox *mailbox = s->mailbox;
-    mailbox_post(mailbox, &s->mail); /* frees it if nobody waits any more */
-    mailbox_unref(mailbox);
+    saving_unref(s);
 }
 
 /* One directory that only we can write to, or an error. */
@@ -103,47 +108,78 @@ static bool save_dir_make(const struct agent_host *host, struct buf *dir, struct
     return true;
 }
 
-static bool saving_wait(struct saving *s, struct mailbox *mailbox, struct err **e)
-{
-    static const char failed[] = "the output could not be saved";
-    struct mail *mail = NULL;
-    struct hands *hands = s->hands;
-    uint64_t call = s->call, tag = s->mail.tag;
-    if (mailbox_wait(mailbox, tag, 0, true, &mail) != MAILBOX_MAIL) {
-        hand_cancel(hands, call);
-        mailbox_forget(mailbox, tag);
-        return err_set(e, ERR_CANCELLED, "cancelled");
-    }
-    s = (struct saving *)mail;
-    bool ok = !s->error;
-    if (!ok)
-        err_set(e, s->error->kind, "%s: %s", failed, s->error->text);
-    saving_free(mail);
-    return ok;
-}
-
-bool agent_save(const struct agent_host *host, struct str name, struct str text, struct buf *dir,
-                struct err **e)
+struct saving *saving_begin(const struct agent_host *host, struct str name, struct buf *dir, struct err **e)
 {
     static const struct hand_callbacks callbacks = {.on_done = on_done, .on_writable = on_writable};
     if (!save_dir_make(host, dir, e))
-        return false;
+        return NULL;
     struct saving *s = xcalloc(1, sizeof(*s));
     pthread_mutex_init(&s->lock, NULL);
+    s->refs = 2;
+    s->room = WIRE_CREDIT_INITIAL;
+    s->host = host;
     s->mailbox = mailbox_ref(host->mailbox);
-    s->mail = (struct mail){.tag = mailbox_tag(host->mailbox), .free = saving_free};
-    s->hands = host->hands;
-    buf_add(&s->text, str_sub(text, 0, SAVE_FILE_MAX));
-
+    s->tag = mailbox_tag(host->mailbox);
     autobuf fields = {0}, path = {0};
     buf_addf(&path, "%.*s/%.*s", STR_ARG(buf_str(dir)), STR_ARG(name));
     wire_add_str(&fields, F_PATH, buf_str(&path));
     wire_add_int(&fields, F_MODE, 0600);
-    WITH_LOCK(&s->lock)
-    {
-        s->call =
-            hand_call(host->hands, &host->hand, OP_FILE_WRITE, &fields, SAVE_TIMEOUT_MS, true, &callbacks, s);
-        saving_send(s, WIRE_CREDIT_INITIAL);
+    s->call =
+        hand_call(host->hands, &host->hand, OP_FILE_WRITE, &fields, SAVE_TIMEOUT_MS, true, &callbacks, s);
+    return s;
+}
+
+/* Waits until the hand takes more, or with `end` until the call has ended. `*room` is 0 when it has. */
+static bool saving_wait(struct saving *s, bool end, uint64_t *room, struct err **e)
+{
+    for (;;) {
+        struct mail *mail = NULL;
+        bool done = false;
+        WITH_LOCK(&s->lock)
+        {
+            done = s->done;
+            *room = done ? 0 : s->room - s->sent;
+            s->waiting = !done && (end || *room == 0);
+        }
+        if (done || (!end && *room > 0))
+            return true;
+        if (mailbox_wait(s->mailbox, s->tag, 0, true, &mail) != MAILBOX_MAIL)
+            return err_set(e, ERR_CANCELLED, "cancelled");
+        free(mail);
     }
-    return saving_wait(s, host->mailbox, e);
+}
+
+bool saving_add(struct saving *s, struct str text, struct err **e)
+{
+    while (text.n > 0) {
+        uint64_t room;
+        if (!saving_wait(s, false, &room, e))
+            return false;
+        if (room == 0) /* refused: saving_end says why */
+            return true;
+        autobuf piece = {0};
+        buf_add(&piece, str_sub(text, 0, text.n < room ? text.n : (size_t)room));
+        s->sent += piece.n;
+        text = str_sub(text, piece.n, text.n);
+        hand_send(s->host->hands, s->call, &piece);
+    }
+    return true;
+}
+
+bool saving_end(struct saving *s, struct err **e)
+{
+    uint64_t room;
+    hand_send_end(s->host->hands, s->call);
+    bool ok = saving_wait(s, true, &room, e);
+    if (ok && s->error)
+        ok = err_set(e, s->error->kind, "the output could not be saved: %s", s->error->text);
+    saving_drop(s);
+    return ok;
+}
+
+void saving_drop(struct saving *s)
+{
+    hand_cancel(s->host->hands, s->call); /* harmless when it has ended */
+    mailbox_forget(s->mailbox, s->tag);
+    saving_unref(s);
 }

@@ -80,12 +80,17 @@ static void add_secrets(const struct mask *mask, struct str command, struct buf 
     }
 }
 
+void terminal_name(const struct agent_host *host, struct buf *out)
+{
+    buf_addf(out, "main-%.*s", STR_ARG(host->conversation));
+}
+
 static uint64_t call_write(const struct tool_run *run, const struct terminal_arguments *a, struct buf *out)
 {
     char key[UUID_DASHED_LEN + 1];
     struct str cwd = run->host->last_cwd(run->host->arg);
     autobuf name = {0};
-    buf_addf(&name, "main-%.*s", STR_ARG(run->host->conversation));
+    terminal_name(run->host, &name);
     wire_add_str(out, F_KEY, uuid_dashed(&run->action_id, key));
     wire_add_str(out, F_NAME, buf_str(&name));
     wire_add_str(out, F_COMMAND, a->command);
@@ -121,6 +126,7 @@ static void facts_read(const struct tool_run *run, struct str result, struct ter
     f->head = wire_get_str(result, F_TEXT);
     f->tail = wire_get_str(result, F_TAIL);
     f->elided = wire_get_int(result, F_ELIDED, 0);
+    f->has_whole = wire_get_int(result, F_SIZE, 0) > 0;
     f->exit_code = wire_get_int(result, F_EXIT_CODE, -1);
     f->pid = wire_get_int(result, F_PID, -1);
     f->user = fact(run, result, F_USER, FACT_NAME_MAX);
@@ -192,7 +198,9 @@ static bool output_write(const struct tool_run *run, const struct terminal_facts
     }
     autoerr why = NULL;
     buf_addf(&name, "terminal_output_%.*s.txt", STR_ARG(str_sub(uuid_hex(&run->action_id, id), 0, 8)));
-    bool saved = agent_save(run->host, buf_str(&name), buf_str(&whole), &dir, &why);
+    bool saved = f->elided > 0 && f->has_whole && output_keep(run, buf_str(&name), STR_NONE, &dir, &why);
+    if (!saved && !why)
+        saved = output_keep(run, buf_str(&name), buf_str(&whole), &dir, &why);
     if (!saved && why && why->kind == ERR_CANCELLED)
         return err_set(e, ERR_CANCELLED, "%s", why->text);
     if (saved) {

@@ -12,6 +12,7 @@ struct terminal_facts {
     bool is_input, reset, fresh, continued;
     bool seen;      /* the log has an earlier terminal result */
     bool refused;   /* never sent to the hand */
+    bool has_whole; /* the hand still has what it elided */
     bool given_up;  /* the hand did not answer; the call was cancelled, and all else is unknown */
     double timeout; /* seconds, as asked for */
     enum wire_terminal kind;

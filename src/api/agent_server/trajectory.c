@@ -53,7 +53,7 @@ static bool add_file(struct trajectory *t, size_t *read, struct err **e)
     buf_add(&name, t->root);
     buf_add(&name, file.name);
     *read += file.content.n;
-    return archive_zip_add(t->zip, buf_str(&name), file.content, file.time_us, e);
+    return archive_zip_add(t->zip, buf_str(&name), file.content, file.more, file.time_us, e);
 }
 
 /* True if something was written: then on_room comes. */
@@ -141,8 +141,8 @@ static bool trajectory_open(struct trajectory *t, struct request *r, const struc
     buf_add(&events, t->root);
     buf_add(&events, STR("events/"));
     int64_t time_us = export_time_us(t->export);
-    return archive_zip_add(t->zip, t->root, STR(""), time_us, e) &&
-           archive_zip_add(t->zip, buf_str(&events), STR(""), time_us, e);
+    return archive_zip_add(t->zip, t->root, STR(""), false, time_us, e) &&
+           archive_zip_add(t->zip, buf_str(&events), STR(""), false, time_us, e);
 }
 
 static void download_trajectory(struct request *r, const void *argsp)
