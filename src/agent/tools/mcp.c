@@ -160,7 +160,7 @@ static bool text_give(const struct tool_run *run, struct str text, struct buf *o
         return true;
     }
     buf_addf(&name, "mcp_output_%.*s.txt", STR_ARG(str_sub(uuid_hex(&run->action_id, id), 0, 8)));
-    bool saved = agent_save(run->host, buf_str(&name), whole, &dir, &why);
+    bool saved = output_keep(run, buf_str(&name), whole, &dir, &why);
     if (!saved && why && why->kind == ERR_CANCELLED)
         return err_set(e, ERR_CANCELLED, "%s", why->text);
     buf_add(&notice, STR("\n[… the result is too long and was clipped here"));
