@@ -1,6 +1,7 @@
 /* glob: a pattern, a zero byte, and a path. What matches may be below each of its directories; a name without special
  * characters matches itself. */
 #include "hand/glob_pattern.h"
+#include "hand/ignore.h"
 #include <stdlib.h>
 
 static void must(bool ok)
@@ -16,6 +17,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     autoerr e = NULL;
     if (size == 0 || !str_split(&path, '\0', &pattern) || !path.p)
         return 0;
+    struct ignore *rules = ignore_new(pattern, NULL, STR(""), 0); /* as a .gitignore */
+    bool ignored = ignore_has(rules, path, false);
+    must(!ignored || ignore_has(rules, path, true) || str_find_char(pattern, '/') >= 0);
+    ignore_free(rules);
     struct glob *g = glob_new(pattern, &e);
     if (!g) {
         must(e != NULL);

@@ -122,18 +122,15 @@ static void item_add(struct search *s, const char *path)
 
 static void stopped_add(struct search *s, const char *why)
 {
-    autobuf text = {0};
-    if (!why)
-        return;
-    buf_addf(&text, "not everything was searched: %s", why);
-    wire_add_str(s->result, F_MESSAGE, buf_str(&text));
+    if (why)
+        wire_add_str(s->result, F_MESSAGE, str_from(why));
 }
 
 /* --- names ---------------------------------------------------------------------------------- */
 
 static enum wire_status glob_work(const struct call *c, struct search *s)
 {
-    struct walk w = {.dot_dirs = true, .dot_files = true, .links = true};
+    struct walk w = {.root = s->root, .dot_dirs = true, .dot_files = true, .links = true};
     enum wire_status status;
     struct str pattern = wire_get_str(s->fields, F_PATTERN);
     base_set(s);
@@ -200,7 +197,10 @@ static enum wire_status grep_work(struct search *s)
     struct grep *g = grep_new(wire_get_str(s->fields, F_PATTERN), &e);
     if (!g)
         return fail(s, WIRE_INVALID, "%s", err_text(e));
-    struct walk w = {.glob = s->glob, .dot_files = s->glob != NULL, .deadline_ms = hand_now_ms() + SEARCH_MS};
+    struct walk w = {.root = s->root,
+                     .glob = s->glob,
+                     .dot_files = s->glob != NULL,
+                     .deadline_ms = hand_now_ms() + SEARCH_MS};
     walk_run(&w, s->fd);
     grep_files(s, &w, g);
     stopped_add(s, w.stopped);

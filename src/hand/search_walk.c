@@ -1,6 +1,7 @@
 #include "hand/search_walk.h"
 #include "base/buf.h"
 #include "hand/call.h"
+#include "hand/ignore.h"
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -17,6 +18,8 @@ struct level {
     dev_t device;
     unsigned depth;
     struct buf *path; /* below the root; one for the whole walk */
+    const struct ignore *ignore;
+    bool in_repository;
 };
 
 void walk_deinit(struct walk *w)
@@ -60,7 +63,7 @@ static void take_file(struct level *l, const char *name, bool is_link)
     struct stat st;
     if (name[0] == '.' && !w->dot_files)
         return;
-    if (w->glob && !glob_match(w->glob, buf_str(l->path)))
+    if (w->glob ? !glob_match(w->glob, buf_str(l->path)) : ignore_has(l->ignore, buf_str(l->path), false))
         return;
     if (fstatat(l->fd, name, &st, is_link ? 0 : AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
         return;
@@ -74,9 +77,10 @@ static bool wants_directory(const struct level *l, const char *name)
 {
     const struct walk *w = l->walk;
     struct str text = str_from(name);
-    if (name[0] == '.' && !(w->dot_dirs && w->glob && glob_names(w->glob, text)))
+    bool named = w->glob && glob_names(w->glob, text);
+    if (name[0] == '.' && !(w->dot_dirs && named))
         return false;
-    if (str_is(text, "node_modules") && !(w->glob && glob_names(w->glob, text)))
+    if (!named && (str_is(text, "node_modules") || ignore_has(l->ignore, buf_str(l->path), true)))
         return false;
     return l->depth < WALK_DEPTH_MAX && (!w->glob || glob_may_contain(w->glob, buf_str(l->path)));
 }
@@ -123,6 +127,21 @@ static void take_entry(struct level *l, const struct dirent *d)
     buf_truncate(l->path, before);
 }
 
+/* The rules that begin here, if any. */
+static struct ignore *level_rules(struct level *l)
+{
+    if (ignore_begins(l->fd)) {
+        l->ignore = NULL;
+        l->in_repository = true;
+    }
+    if (!l->in_repository)
+        return NULL;
+    struct ignore *own = ignore_load(l->fd, l->ignore, STR(""), l->path->n ? l->path->n + 1 : 0);
+    if (own)
+        l->ignore = own;
+    return own;
+}
+
 /* Takes `fd`. */
 static void walk_directory(const struct level *at)
 {
@@ -132,11 +151,13 @@ static void walk_directory(const struct level *at)
         close(l.fd);
         return;
     }
+    struct ignore *own = level_rules(&l);
     // cppcheck-suppress readdirCalled ; the stream is ours alone
     for (const struct dirent *d; may_go_on(l.walk) && (d = readdir(dir));)
         if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0)
             take_entry(&l, d);
     closedir(dir);
+    ignore_free(own);
 }
 
 static int newer_first(const void *a, const void *b)
@@ -147,16 +168,48 @@ static int newer_first(const void *a, const void *b)
     return strcmp(left->path, right->path);
 }
 
+/* The rules of the repository that the root lies in: from the directory with the .git down to above the root. */
+static void rules_above(struct level *l, const char *root, struct ignore *made[WALK_DEPTH_MAX], size_t *n)
+{
+    size_t levels[WALK_DEPTH_MAX], count = 0, length = strlen(root);
+    bool found = false;
+    for (size_t at = length; at > 1 && !found && count < WALK_DEPTH_MAX;) {
+        while (at > 0 && root[at - 1] != '/')
+            at--;
+        autofree char *dir = str_dup(at > 1 ? str_make(root, at - 1) : STR("/"));
+        autofd int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        found = fd >= 0 && ignore_begins(fd);
+        levels[count++] = at--;
+    }
+    for (size_t i = count; found && i-- > 0;) {
+        autofree char *dir = str_dup(levels[i] > 1 ? str_make(root, levels[i] - 1) : STR("/"));
+        autofd int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        autobuf prefix = {0};
+        buf_addf(&prefix, "%s/", root + levels[i]);
+        struct ignore *own = fd >= 0 ? ignore_load(fd, l->ignore, buf_str(&prefix), 0) : NULL;
+        if (own)
+            l->ignore = made[(*n)++] = own;
+    }
+    l->in_repository = found;
+}
+
 void walk_run(struct walk *w, int root)
 {
     autobuf path = {0};
     struct stat st = {0};
+    struct ignore *above[WALK_DEPTH_MAX];
+    size_t above_n = 0;
     int fd = fcntl(root, F_DUPFD_CLOEXEC, 3);
     if (fd < 0 || fstat(fd, &st) < 0) {
         w->stopped = "the directory cannot be read";
         return;
     }
-    walk_directory(&(struct level){.walk = w, .fd = fd, .device = st.st_dev, .path = &path});
+    struct level l = {.walk = w, .fd = fd, .device = st.st_dev, .path = &path};
+    if (!ignore_begins(fd))
+        rules_above(&l, w->root, above, &above_n);
+    walk_directory(&l);
+    while (above_n > 0)
+        ignore_free(above[--above_n]);
     if (w->files.n)
         qsort(w->files.at, w->files.n, sizeof(*w->files.at), newer_first);
 }

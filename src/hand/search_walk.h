@@ -1,7 +1,8 @@
 /* search_walk: the regular files below a directory, for a search. It never follows a link into a directory and never
  * opens a file, so no loop, FIFO or device can hold it; file systems of the kernel (/proc, /sys) are passed over unless
  * the search begins in one. Directories with a dot, and node_modules, are entered only where the pattern names them.
- * What .gitignore files say is not looked at. */
+ * In a git repository .gitignore files count as they do for ripgrep: ignored directories are not entered unless the pattern
+ * names them, and ignored files are left out where no pattern asks for files by name. */
 #pragma once
 #include "base/vec.h"
 #include "hand/glob_pattern.h"
@@ -17,6 +18,7 @@ struct walk_file {
 };
 
 struct walk {
+    const char *root;        /* resolved path of where it begins: repositories reach down from above it */
     const struct glob *glob; /* NULL: every file */
     bool dot_dirs;           /* enter the directories with a dot that the pattern names */
     bool dot_files;          /* files with a dot at the beginning of their name are files as others */

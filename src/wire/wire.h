@@ -69,7 +69,7 @@ enum wire_stream { WIRE_STDIN = 0, WIRE_STDOUT = 1, WIRE_STDERR = 2 };
  *               name; F_TRUNCATED.
  *   DIR_MAKE    F_MODE, F_PRIVATE. Makes missing parents; one that exists is fine.
  *   GLOB        F_PATH (may be absent), F_PATTERN, F_LIMIT. RESULT: F_PATH (resolved), F_ITEM… paths, newest first;
- *               F_TRUNCATED: there are more; F_MESSAGE if the search ended early. A bad pattern is WIRE_INVALID.
+ *               F_TRUNCATED: there are more; F_MESSAGE why the search ended early. A bad pattern is WIRE_INVALID.
  *   GREP        F_PATH, F_PATTERN, F_INCLUDE, F_LIMIT. RESULT as of GLOB; F_ELIDED files not searched to their end.
  *   PATCH       F_TEXT, the patch; F_ROOT. All or nothing. RESULT: F_SIZE the fuzz, F_ITEM…, each fields: F_PATH, F_KIND
  *               'a', 'd' or 'u', F_NAME where it moved, F_OLD, F_NEW (left out when long); or F_IS_ERROR and F_TEXT.

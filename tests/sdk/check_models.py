@@ -94,6 +94,36 @@ def test_every_kind_of_event(server, talk, model, work):
     assert {"full_state", "stats", "execution_status"} <= keys
 
 
+def test_search_patch_and_tasks(server, talk, model, work):
+    from openhands.tools.apply_patch import ApplyPatchTool
+    from openhands.tools.glob import GlobTool
+    from openhands.tools.grep import GrepTool
+    from openhands.tools.task_tracker import TaskTrackerTool
+    (work / "a.py").write_text("one\ntwo\n")
+    patch = "*** Begin Patch\n*** Update File: a.py\n*** Move to: c.py\n@@\n-one\n+1\n*** Add File: b.py\n+x\n*** End Patch"
+    calls = [
+        call("glob", pattern="*.py"), call("glob", pattern="*", path="/none"),
+        call("grep", pattern="ONE", include="*.py", path=str(work)), call("grep", pattern="("),
+        call("apply_patch", patch=patch), call("apply_patch", patch="nonsense"),
+        call("apply_patch", patch="*** Begin Patch\n*** Delete File: b.py\n*** End Patch"),
+        call("task_tracker"), call("task_tracker", command="plan", task_list=[{"title": "a"}, {"title": "b", "status": "done"}]),
+    ]
+    model.plays(*[says(one) for one in calls], FINISH)
+    conversation = talk(tools=[t.name for t in (GlobTool, GrepTool, ApplyPatchTool, TaskTrackerTool)])
+    conversation.send_message("go")
+    conversation.run()
+    results = [checked(raw).observation for raw in server.events(str(conversation.id)) if raw["kind"] == "ObservationEvent"]
+    assert [type(o).__name__ for o in results] == [
+        "GlobObservation", "GlobObservation", "GrepObservation", "GrepObservation", "ApplyPatchObservation",
+        "ApplyPatchObservation", "ApplyPatchObservation", "TaskTrackerObservation", "TaskTrackerObservation", "FinishObservation"]
+    assert [o.is_error for o in results] == [False, True, False, True, False, True, False, False, False, False]
+    assert results[0].files == results[2].matches == [str(work / "a.py")]
+    assert results[4].commit.changes["a.py"].move_path == "c.py" and results[4].commit.changes["b.py"].type.value == "add"
+    assert [task.status for task in results[8].task_list] == ["todo", "done"]
+    for observation in results:
+        assert observation.visualize.plain is not None and observation.to_llm_content
+
+
 def test_the_system_prompt_s_tools(server, talk):
     conversation = talk("finish")
     conversation.send_message("go")

@@ -222,6 +222,39 @@ static void test_strange_trees(void **state)
     peer_free(p, 0);
 }
 
+/* As ripgrep has it: what a repository ignores is passed over, unless it is asked for by name. */
+static void test_gitignore(void **state)
+{
+    (void)state;
+    struct peer *p = peer_new();
+    put("plain/.gitignore", STR("*.log\n"), 1); /* no repository: it says nothing */
+    put("plain/a.log", STR("word\n"), 1);
+    put("repo/.git/HEAD", STR(""), 1);
+    put("repo/.gitignore", STR("# remark\n*.log\n/build/\nout/*.o\n!keep.log\ntrailing  \n{x}\n"), 1);
+    put("repo/a.log", STR("word\n"), 1);
+    put("repo/keep.log", STR("word\n"), 2);
+    put("repo/build/b.txt", STR("word\n"), 1);
+    put("repo/sub/build/c.txt", STR("word\n"), 3);
+    put("repo/out/d.o", STR("word\n"), 1);
+    put("repo/out/x/e.o", STR("word\n"), 4);
+    put("repo/sub/.gitignore", STR("!a.log\ndeep/\n"), 1);
+    put("repo/sub/a.log", STR("word\n"), 5);
+    put("repo/sub/deep/f.txt", STR("word\n"), 1);
+    put("repo/trailing", STR("word\n"), 1);
+    put("repo/{x}", STR("word\n"), 1);
+    if (access("/.git", F_OK) != 0 && access("/tmp/.git", F_OK) != 0)
+        check(search(p, OP_GREP, "plain", "word", NULL), "plain/a.log,");
+    check(search(p, OP_GREP, "repo", "word", NULL),
+          "repo/keep.log,repo/sub/build/c.txt,repo/out/x/e.o,repo/sub/a.log,");
+    check(search(p, OP_GREP, "repo/sub", "word", NULL), "repo/sub/build/c.txt,repo/sub/a.log,");
+    check(search(p, OP_GREP, "repo/out", "word", NULL), "repo/out/x/e.o,");
+    check(search(p, OP_GREP, "repo/build", "word", NULL), "repo/build/b.txt,");
+    check(search(p, OP_GLOB, "repo", "*.log", NULL), "repo/a.log,repo/keep.log,repo/sub/a.log,");
+    check(search(p, OP_GLOB, "repo", "*.txt", NULL), "repo/sub/build/c.txt,");
+    check(search(p, OP_GLOB, "repo", "build/*.txt", NULL), "repo/build/b.txt,");
+    peer_free(p, 0);
+}
+
 static void test_grep(void **state)
 {
     (void)state;
@@ -317,6 +350,7 @@ int main(void)
         cmocka_unit_test(test_pattern),
         cmocka_unit_test(test_pattern_bounds),
         cmocka_unit_test(test_prefix),
+        cmocka_unit_test(test_gitignore), /* before the directory itself becomes a repository */
         cmocka_unit_test(test_glob),
         cmocka_unit_test(test_strange_trees),
         cmocka_unit_test(test_grep),

@@ -46,7 +46,8 @@ const struct tool tool_glob = {
         "* `*` and `?` stand for any characters and any one character of a name, `**` for any directories, `[a-z]` for "
         "one of a set, `{a,b}` for alternatives.\n"
         "* A pattern without `/` is looked for at every depth; one with `/` begins at the directory searched.\n"
-        "* Directories that begin with a dot, and node_modules, are searched only when the pattern names them.\n"
+        "* Directories that begin with a dot, node_modules and those that .gitignore names are searched only when the pattern "
+        "names them.\n"
         "To find files by what is in them use `grep`.",
     .parameters = &schema,
     .read_only = true,

@@ -58,7 +58,8 @@ const struct tool tool_grep = {
         "100; the lines themselves are for `file_editor` or the terminal to show.\n"
         "* Upper and lower case are the same. A match lies within one line; `^` and `$` are its ends.\n"
         "* `include` narrows the search to files by name.\n"
-        "* Binary and hidden files, directories that begin with a dot, and node_modules are passed over.\n"
+        "* Binary and hidden files, directories that begin with a dot, node_modules and what .gitignore names are passed "
+        "over.\n"
         "To find files by their names use `glob`.",
     .parameters = &schema,
     .read_only = true,
