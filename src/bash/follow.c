@@ -1,5 +1,5 @@
-/* follow: a cursor on a socket, never a queue. It reads pages from the store by a worker: the events of commands are few
- * and large, so there is no tail in memory. */
+/* follow: a cursor on a socket, never a queue. One that keeps up is sent what has just been stored; one that fell behind
+ * reads pages from the store by a worker: the events of commands are few and large, so there is no tail in memory. */
 #include "bash/internal.h"
 #include "base/log.h"
 
@@ -92,6 +92,16 @@ static void read_on(struct bash_follower *f)
     pool_submit_always(f->b->config.pool, page_read, job);
 }
 
+/* A frame that is refused would be a hole: the client has to come back for it. */
+static bool send_frame(struct bash_follower *f, struct bytes *frame)
+{
+    f->next_seq++;
+    if (socket_send(f->b->config.server, f->socket, frame))
+        return true;
+    socket_close(f->b->config.server, f->socket, 1011, "a frame could not be sent");
+    return false;
+}
+
 /* False: nothing more can be done now. */
 static bool send_next(struct bash_follower *f)
 {
@@ -102,12 +112,7 @@ static bool send_next(struct bash_follower *f)
     struct bytes *frame = f->page[f->page_at++];
     if (f->page_at == f->page_n)
         page_free(f);
-    f->next_seq++;
-    if (socket_send(f->b->config.server, f->socket, frame))
-        return true;
-    /* A frame that is refused would be a hole: the client has to come back for it. */
-    socket_close(f->b->config.server, f->socket, 1011, "a frame could not be sent");
-    return false;
+    return send_frame(f, frame);
 }
 
 static void pump(struct bash_follower *f)
@@ -156,6 +161,16 @@ void bash_follower_close(struct bash_follower *f)
     f->closed = true;
     if (!f->reading)
         follower_free(f);
+}
+
+void followers_tell(struct bash *b, uint32_t seq, struct bytes *json)
+{
+    for (struct bash_follower *f = b->followers, *next; f; f = next) {
+        next = f->next;
+        if (!f->reading && f->page_at == f->page_n && f->stream == b->stream && f->next_seq == seq &&
+            socket_pending(b->config.server, f->socket) < AHEAD)
+            send_frame(f, bytes_ref(json));
+    }
 }
 
 void followers_wake(struct bash *b)

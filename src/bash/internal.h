@@ -150,4 +150,6 @@ struct entry *event_output(struct bash *b, const struct uuid *command, int64_t o
 void entry_free(struct entry *entry);
 
 /* follow.c */
+/* An event that has just been stored: those that wait for it need not read it. */
+void followers_tell(struct bash *b, uint32_t seq, struct bytes *json);
 void followers_wake(struct bash *b);

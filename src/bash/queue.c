@@ -173,9 +173,11 @@ static void entry_stored(struct bash *b, struct entry *entry)
 static void batch_done(struct bash *b)
 {
     struct entry *entry = steal(b->batch);
+    uint32_t seq = b->next_seq;
     b->next_seq += (uint32_t)b->commit.event_count;
     while (entry) {
         struct entry *next = entry->next;
+        followers_tell(b, seq++, entry->json);
         entry_stored(b, entry);
         entry = next;
     }
