@@ -237,6 +237,7 @@ static void on_list(struct mcp_client *c, const struct json_value *result)
         return broken(c, e);
     if (cursor.n > 0 && ++c->pages < MCP_PAGES_MAX)
         return list_ask(c, cursor);
+    bool again = c->phase == MCP_PHASE_READY;
     c->events->tools(c->arg, steal(c->list));
     if (c->phase == MCP_PHASE_LIST)
         became_ready(c);
@@ -244,7 +245,7 @@ static void on_list(struct mcp_client *c, const struct json_value *result)
         return;
     if (c->relist)
         list_begin(c);
-    else
+    else if (again)
         c->events->listing(c->arg, false);
 }
 
