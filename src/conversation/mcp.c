@@ -35,16 +35,32 @@ static void servers_replace(struct conversation *c, struct mcp *fresh)
     mcp_unref(fresh);
 }
 
+/* Fetches the secrets that a ${…} names and that are fetched; what could not be is in the log, and stays as it is. */
+static bool secrets_fetch(struct turn *t, struct str servers, struct err **e)
+{
+    autobuf names = {0}, remarks = {0};
+    ssize_t at;
+    while ((at = str_find(servers, STR("${"))) >= 0) {
+        servers = str_sub(servers, (size_t)at + 2, servers.n);
+        ssize_t end = str_find_char(servers, '}');
+        buf_add(&names, str_sub(servers, 0, end < 0 ? 0 : (size_t)end));
+        buf_add_char(&names, ' ');
+    }
+    return names.n == 0 || turn_lookup(t, t->host.mailbox, buf_str(&names), false, &remarks, e);
+}
+
 /* The servers as they are to be now, secrets put in; empty if there are none. */
-static bool servers_text(const struct turn *t, struct buf *out, struct err **e)
+static bool servers_text(struct turn *t, struct buf *out, struct err **e)
 {
     struct str servers = agent_mcp_servers(t->agent);
     if (servers.n == 0)
         return true;
+    if (!secrets_fetch(t, servers, e))
+        return false;
     autojson doc = json_parse_trusted(servers, e);
     if (!doc)
         return false;
-    mcp_expand_json(json_root(doc), mcp_secret, t->config->mask, true, false, out);
+    mcp_expand_json(json_root(doc), mcp_secret, turn_mask(t), true, false, out);
     return true;
 }
 
@@ -140,8 +156,12 @@ bool turn_mcp_begin(struct turn *t, struct err **e)
 {
     autoerr why = NULL;
     turn_mcp_end(t);
-    if (!servers_begin(t, &why) && !report(t, STR_NONE, why, e))
-        return false;
+    if (!servers_begin(t, &why)) {
+        if (why->kind == ERR_CANCELLED)
+            return err_set(e, ERR_CANCELLED, "%s", why->text);
+        if (!report(t, STR_NONE, why, e))
+            return false;
+    }
     if (t->mcp)
         t->host.late_tools = late_tools;
     return true;

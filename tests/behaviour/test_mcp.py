@@ -7,8 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -150,6 +152,38 @@ def test_secrets_reach_the_server_and_are_hidden_in_its_answers(server, talk):
     shown = json.dumps(one.info())
     assert "s3cr3t" not in shown and "GITHUB_TOKEN" in shown
     assert one.info()["agent"]["mcp_config"]["test"]["env"] == {"TOKEN": "**********", "OTHER": "**********"}
+
+
+class Vault(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "15")
+        self.end_headers()
+        self.wfile.write(b"fetched-value-1")
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_secret_that_is_fetched_reaches_the_server(talk):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Vault) as vault:
+        threading.Thread(target=vault.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{vault.server_port}/"
+        one = talk(use(call("env", text="TOKEN"), call("echo", text="[$OTHER]")), {"test": stdio(env={"TOKEN": "is ${FETCHED}"})},
+                   secrets={n: {"kind": "LookupSecret", "url": url} for n in ("FETCHED", "OTHER")})
+        assert one.say() == "finished"
+        vault.shutdown()
+    assert [r.text for r in one.results()] == ["is <secret-hidden>", "[<secret-hidden>]"]
+
+
+def test_new_secrets_start_the_server_anew(talk):
+    one = talk([*use(call("env", text="TOKEN"), call("pid")), *use(call("env", text="TOKEN"), call("pid"))],
+               {"test": stdio(env={"TOKEN": "x${LETTERS}"})})
+    assert one.say() == "finished"
+    assert one.post("secrets", {"secrets": {"LETTERS": "abc"}}).status_code == 200
+    assert one.say() == "finished"
+    before, old, _, after, new = [r.text for r in one.results()]
+    assert (before, after) == ("x${LETTERS}", "xabc") and old != new
 
 
 def test_a_long_result_is_cut_and_can_be_read(talk):
@@ -300,6 +334,20 @@ def test_deleting_the_conversation_ends_its_servers(server, talk, work):
     assert one.say() == "finished"
     assert processes_in(work)
     assert server.http.delete(f"/api/conversations/{one.id}").status_code == 200
+    wait_for(lambda: not processes_in(work))
+
+
+def test_the_end_of_the_server_ends_all_servers(make_server, tmp_path, work):
+    log = tmp_path / "log"
+    server = make_server(scripts=tmp_path / "scripts")
+    write_script(tmp_path / "scripts", "hang", use(call("a_hang")))
+    servers = {"a": stdio("--log", str(log)), "b": stdio("--hold", str(tmp_path / "never"))}
+    with McpTalk(server, work, model="see agent", agent=agent(servers, {"model": "scripted/hang"})) as one:
+        one.start()
+        one.until_kind("ActionEvent")
+        started = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - started < 5
     wait_for(lambda: not processes_in(work))
 
 

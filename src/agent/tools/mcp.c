@@ -176,7 +176,7 @@ static bool text_give(const struct tool_run *run, struct str text, struct buf *o
 struct str mcp_secret(const void *mask, struct str name)
 {
     for (size_t i = 0; i < mask_count(mask); i++)
-        if (str_eq(mask_name(mask, i), name))
+        if (str_eq(mask_name(mask, i), name) && mask_value(mask, i).n > 0)
             return mask_value(mask, i);
     return STR_NONE;
 }
@@ -188,25 +188,41 @@ static void observation_write(const struct tool_run *run, struct tool_result *re
     jw_member_cstr(&w, "tool_name", run->tool->name);
 }
 
+/* Secrets are put in by their names, as in the terminal; nothing else is touched. False: interrupted. */
+static bool arguments_write(const struct tool_run *run, const struct json_value *data, struct buf *out,
+                            struct buf *remarks, struct err **e)
+{
+    const struct agent_host *host = run->host;
+    autobuf text = {0};
+    if (json_type(data) != JSON_OBJECT) {
+        buf_add(out, STR("{}"));
+        return true;
+    }
+    json_add(&text, data);
+    if (host->lookup && str_find_char(buf_str(&text), '$') >= 0 &&
+        !host->lookup(host->arg, host->mailbox, buf_str(&text), false, remarks, e))
+        return false;
+    mcp_expand_json(data, mcp_secret, host->mask(host->arg), false, true, out);
+    return true;
+}
+
 static bool mcp_run(const struct tool_run *run, struct tool_result *result, struct err **e)
 {
     const struct mcp_tool *t = run->tool->data;
     const struct json_value *data = json_get(run->action, "data"), *answer = NULL;
     struct mcp_doc *doc = NULL;
     struct outcome o = {.result = result};
-    autobuf arguments = {0};
+    autobuf arguments = {0}, remarks = {0};
     autoerr why = NULL;
-    if (json_type(data) ==
-        JSON_OBJECT) /* secrets by their names, as in the terminal; nothing else is touched */
-        mcp_expand_json(data, mcp_secret, run->host->mask(run->host->arg), false, true, &arguments);
-    else
-        buf_add(&arguments, STR("{}"));
+    if (!arguments_write(run, data, &arguments, &remarks, e))
+        return false;
     if (!mcp_call(t->mcp, t->server, t->name, buf_str(&arguments), run->host->mailbox, &doc, &answer, &why)) {
         struct str text = tool_masked(run, str_from(err_text(why)));
         return err_set(e, why ? why->kind : ERR_INTERNAL, "The call of `%s` failed: %.*s.", run->tool->name,
                        STR_ARG(text));
     }
     result_read(answer, &o);
+    buf_insert(&o.text, 0, buf_str(&remarks));
     bool ok = text_give(run, buf_str(&o.text), &result->text, e);
     buf_deinit(&o.text);
     mcp_doc_unref(doc);
