@@ -48,6 +48,7 @@ extern const struct route_table tool_routes;         /* tools.c */
 extern const struct route_table trajectory_routes;   /* trajectory.c */
 extern const struct route_table socket_routes;       /* sockets.c */
 extern const struct route_table vscode_routes;       /* vscode.c */
+extern const struct route_table workspace_routes;    /* workspace.c */
 
 /* The pages, once the routes are known. docs.c */
 void docs_make(struct agent_server *a);

@@ -8,7 +8,7 @@
 static const struct route_table *const tables[] = {
     &server_routes, &start_routes, &conversation_routes, &control_routes,    &event_routes, &ask_routes,
     &tool_routes,   &bash_routes,  &git_routes,          &file_routes,       &hook_routes,  &vscode_routes,
-    &socket_routes, &docs_routes,  &bash_socket_routes,  &trajectory_routes, &skill_routes,
+    &socket_routes, &docs_routes,  &bash_socket_routes,  &trajectory_routes, &skill_routes, &workspace_routes,
 };
 
 static struct bytes *make_openapi(const struct agent_server *a)
