@@ -49,7 +49,7 @@ static bool param_next(char **at, const char *end, struct str *name, struct str 
 
 static bool boundary_valid(struct str boundary)
 {
-    if (boundary.n == 0 || boundary.n > MULTIPART_BOUNDARY_MAX)
+    if (!boundary.p || boundary.n == 0 || boundary.n > MULTIPART_BOUNDARY_MAX)
         return false;
     for (size_t i = 0; i < boundary.n; i++)
         if ((unsigned char)boundary.p[i] < 0x20 || (unsigned char)boundary.p[i] >= 0x7f)
