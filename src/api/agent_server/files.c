@@ -100,10 +100,12 @@ static void download_on_hand(void *arg, const struct hand_spec *hand, const stru
 
 static void download(struct request *r, struct str given, bool captured)
 {
+    struct str path = file_path(r, given, captured);
+    if (!path.p) /* answered: the request and its arena are gone */
+        return;
     struct download_job *job = ARENA_NEW(request_arena(r), struct download_job);
-    *job = (struct download_job){r, file_path(r, given, captured)};
-    if (job->path.p)
-        conversations_hand_for(conversations_of(r), job->path, download_on_hand, job);
+    *job = (struct download_job){r, path};
+    conversations_hand_for(conversations_of(r), path, download_on_hand, job);
 }
 
 static void download_query(struct request *r, const void *args)
@@ -270,12 +272,13 @@ static void search_subdirs(struct request *r, const void *argsp)
 {
     static const struct hand_answer answer = {
         .timeout_ms = CALL_MS, .done = subdirs_listed, .refused = subdirs_refused};
-    struct subdirs_args *args = ARENA_NEW(request_arena(r), struct subdirs_args);
+    struct str path = file_path(r, ((const struct subdirs_args *)argsp)->path, false);
     autobuf fields = {0};
-    *args = *(const struct subdirs_args *)argsp;
-    args->path = file_path(r, args->path, false);
-    if (!args->path.p)
+    if (!path.p)
         return;
+    struct subdirs_args *args = ARENA_NEW(request_arena(r), struct subdirs_args);
+    *args = *(const struct subdirs_args *)argsp;
+    args->path = path;
     wire_add_str(&fields, F_PATH, args->path);
     wire_add_int(&fields, F_LIMIT, LIST_ENTRIES_MAX);
     hand_request_one(r, args, args->path, OP_DIR_LIST, &fields, &answer);
