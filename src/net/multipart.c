@@ -49,7 +49,7 @@ static bool param_next(char **at, const char *end, struct str *name, struct str 
 
 static bool boundary_valid(struct str boundary)
 {
-    if (!boundary.p || boundary.n == 0 || boundary.n > MULTIPART_BOUNDARY_MAX)
+    if (boundary.n == 0 || boundary.n > MULTIPART_BOUNDARY_MAX)
         return false;
     for (size_t i = 0; i < boundary.n; i++)
         if ((unsigned char)boundary.p[i] < 0x20 || (unsigned char)boundary.p[i] >= 0x7f)
@@ -71,7 +71,7 @@ bool multipart_init(struct multipart *m, struct str content_type, const struct m
     while (param_next(&at, end, &name, &value))
         if (!boundary.p && str_eq_nocase(name, STR("boundary")))
             boundary = value;
-    if (!boundary_valid(boundary))
+    if (!boundary.p || !boundary_valid(boundary))
         return err_set(e, ERR_INVALID, "the boundary of multipart/form-data is missing or malformed");
     memcpy(m->delimiter, "\r\n--", 4);
     memcpy(m->delimiter + 4, boundary.p, boundary.n);
