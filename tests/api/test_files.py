@@ -122,9 +122,9 @@ def test_bad_paths(server, tmp_path):
         (str(tmp_path / "missing"), 404, "File not found"),
         (str(tmp_path / "file" / "below"), 404, "File not found"),
         (str(tmp_path / "dir"), 400, "Path is not a file"),
-        (str(tmp_path / "fifo"), 403, None),
-        ("/dev/zero", 403, None),
-        ("/dev/tty", 403, None),
+        (str(tmp_path / "fifo"), 400, "Path is not a file"),
+        ("/dev/zero", 400, "Path is not a file"),
+        ("/dev/tty", 400, "Path is not a file"),
         ("/" + "x" * 5000, 400, None),
         ("/a\0b", 400, None),
     ]

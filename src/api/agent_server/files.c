@@ -76,22 +76,40 @@ struct download_job {
     struct str path;
 };
 
+/* It may be a file that is not ours to read, or no file at all. */
+static void refused_looked_at(struct hand_request *h, struct str fields, struct str data)
+{
+    (void)data;
+    if (str_is(wire_get_str(fields, F_KIND), "f"))
+        request_reply_detail(h->request, 403, "The file may not be read");
+    else
+        request_reply_detail(h->request, 400, "Path is not a file");
+}
+
 static void download_refused(struct request *r, const void *args, enum wire_status status, struct str message)
 {
-    (void)args;
-    if (status == WIRE_NOT_FOUND || status == WIRE_NOT_DIR)
+    static const struct hand_answer look = {.timeout_ms = CALL_MS, .done = refused_looked_at};
+    const struct download_job *job = args;
+    autobuf fields = {0};
+    if (status == WIRE_NOT_FOUND || status == WIRE_NOT_DIR) {
         request_reply_detail(r, 404, "File not found");
-    else if (status == WIRE_IS_DIR)
+    } else if (status == WIRE_IS_DIR) {
         request_reply_detail(r, 400, "Path is not a file");
-    else
+    } else if (status == WIRE_REFUSED) {
+        wire_add_str(&fields, F_PATH, job->path);
+        hand_request_one(r, job, job->path, OP_FILE_STAT, &fields, &look);
+    } else {
         hand_request_refuse(&(struct hand_request){.request = r}, status, message);
+    }
 }
 
 static void download_on_hand(void *arg, const struct hand_spec *hand, const struct err *e)
 {
-    static const struct file_sending how = {
-        .content_type = "application/octet-stream", .attachment = true, .refused = download_refused};
     const struct download_job *job = arg;
+    const struct file_sending how = {.content_type = "application/octet-stream",
+                                     .attachment = true,
+                                     .refused = download_refused,
+                                     .args = job};
     if (e)
         request_reply_error(job->request, e);
     else
