@@ -242,7 +242,8 @@ static void arguments_write(const struct arguments *a, struct json_writer *w)
 static void members_write(const struct json_schema *schema, const void *from, struct json_writer *w);
 
 /* A value of a type in memory: a field's, or an item's of its list. */
-static void value_write(const struct json_field *f, enum json_field_type type, const void *at, struct json_writer *w)
+static void value_write(const struct json_field *f, enum json_field_type type, const void *at,
+                        struct json_writer *w)
 {
     const struct json_list *list = at;
     const void *const *object = at;

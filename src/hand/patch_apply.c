@@ -41,7 +41,7 @@ static void split(struct applying *ap, struct str text)
         vec_push(&ap->old, l);
     }
     ap->newline = crlf > lf ? STR("\r\n") : STR("\n");
-    ap->end = ap->old.n - (ap->old.at[ap->old.n - 1].text.n == 0);
+    ap->end = ap->old.n - (ap->old.n > 0 && ap->old.at[ap->old.n - 1].text.n == 0);
 }
 
 static void join(const struct applying *ap, struct buf *out)
