@@ -176,6 +176,26 @@ struct config *config_load(struct str stored, const struct secrets *secrets, con
     return c;
 }
 
+/* The conversation's secrets are those of the request and, behind them, those of the agent's context. */
+static struct json_doc *all_secrets(const struct config_source *s)
+{
+    const struct json_value *more = json_get(json_get(s->agent, "agent_context"), "secrets");
+    autobuf b = {0};
+    struct json_writer w = json_writer(&b);
+    jw_object(&w);
+    for (struct json_iter it = json_iter(s->secrets); json_next(&it);) {
+        jw_key_str(&w, it.key);
+        jw_value(&w, it.value);
+    }
+    for (struct json_iter it = json_iter(json_type(more) == JSON_OBJECT ? more : NULL); json_next(&it);)
+        if (!json_get_str_key(s->secrets, it.key) && !json_is_null(it.value)) {
+            jw_key_str(&w, it.key);
+            jw_value(&w, it.value);
+        }
+    jw_object_end(&w);
+    return json_parse_trusted(buf_str(&b), NULL);
+}
+
 static bool write_stored(const struct config_source *s, const struct secrets *secrets, struct buf *out,
                          struct err **e)
 {
@@ -185,7 +205,8 @@ static bool write_stored(const struct config_source *s, const struct secrets *se
     jw_key(&w, "agent");
     secret_walk_agent(&walk, s->agent, &w);
     jw_key(&w, "secrets");
-    if (!secret_walk_registry(&walk, s->secrets, &w, e))
+    autojson registry = all_secrets(s);
+    if (!secret_walk_registry(&walk, json_root(registry), &w, e))
         return false;
     jw_member_str(&w, "working_dir", s->working_dir);
     jw_member_int(&w, "max_iterations", s->max_iterations);

@@ -127,6 +127,17 @@ def test_user_suffix(teach, model):
     assert user.startswith("Tell me a story") and user.endswith("Be brief.")
 
 
+def test_secrets_of_the_context(teach, model):
+    """They are the conversation's: named in the prompt, there for commands, hidden from output."""
+    talk = teach({"secrets": {"TOKEN_A": "value-of-a-123", "TOKEN_B": {"kind": "StaticSecret", "value": "value-of-b-123"}}},
+                 {"tool_calls": [call("terminal", command="echo $TOKEN_A-$TOKEN_B | tr a-z A-Z; echo $TOKEN_A")]}, FINISH,
+                 secrets={"TOKEN_B": "the-request-goes-first"})
+    assert talk.say() == "finished"
+    assert "TOKEN_A" in told(model)[0] and "value-of" not in json.dumps(talk.events()) + json.dumps(talk.info())
+    text = talk.events("ObservationEvent")[0]["observation"]["content"][0]["text"]
+    assert "VALUE-OF-A-123-THE-REQUEST-GOES-FIRST" in text and "<secret-hidden>" in text
+
+
 def test_activation_survives_a_restart(tmp_path, work):
     data = tmp_path / "data"
     context = {"skills": [{"name": "k", "content": "K", "trigger": ["word"]}]}
