@@ -80,5 +80,7 @@ struct str skill_match_path(const struct skill *s, struct str path);
 void skill_prompt(const struct skill_set *set, struct str model, struct buf *out);
 /* Adds what goes behind a user message because it holds `word`. */
 void skill_triggered_text(const struct skill *s, struct str word, struct buf *out);
+/* Adds what goes behind a tool's result because it worked on a file that `pattern` matches. */
+void skill_rule_text(const struct skill *s, struct str pattern, struct buf *out);
 /* Can the model load one? */
 bool skill_set_invocable(const struct skill_set *set);

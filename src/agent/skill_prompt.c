@@ -127,6 +127,16 @@ void skill_triggered_text(const struct skill *s, struct str word, struct buf *ou
     buf_add(out, STR("\n</EXTRA_INFO>\n"));
 }
 
+void skill_rule_text(const struct skill *s, struct str pattern, struct buf *out)
+{
+    buf_addf(
+        out,
+        "<EXTRA_INFO>\nThe rule \"%.*s\" is for files like \"%.*s\", and you have worked on one. Follow it with such files.\n\n",
+        STR_ARG(s->name), STR_ARG(pattern));
+    buf_add(out, s->content);
+    buf_add(out, STR("\n</EXTRA_INFO>\n"));
+}
+
 bool skill_set_invocable(const struct skill_set *set)
 {
     for (size_t i = 0; i < set->list.n; i++) {

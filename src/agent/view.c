@@ -231,6 +231,10 @@ static void result_text(struct item *i, enum event_kind kind)
 {
     if (kind == EVENT_OBSERVATION) {
         observation_text(json_get(i->event, "observation"), &i->text);
+        for (struct json_iter it = json_iter(json_get(i->event, "extended_content")); json_next(&it);) {
+            buf_add(&i->text, i->text.n > 0 ? STR("\n\n") : STR(""));
+            buf_add(&i->text, json_get_str(it.value, "text"));
+        }
     } else if (kind == EVENT_AGENT_ERROR) {
         buf_add(&i->text, json_get_str(i->event, "error"));
     } else {

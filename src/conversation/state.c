@@ -26,6 +26,7 @@ struct doc *doc_copy(const struct doc *d)
         .initial = bytes_ref(d->initial),
         .activated = bytes_ref(d->activated),
         .invoked = bytes_ref(d->invoked),
+        .rules = bytes_ref(d->rules),
         .has_last_user = d->has_last_user,
         .last_user = d->last_user,
         .open_from = d->open_from,
@@ -51,6 +52,7 @@ void doc_unref(struct doc *d)
     bytes_unref(d->initial);
     bytes_unref(d->activated);
     bytes_unref(d->invoked);
+    bytes_unref(d->rules);
     free(d);
 }
 
@@ -80,6 +82,7 @@ void doc_write(const struct doc *d, struct buf *out)
         jw_member_raw(&w, "initial", bytes_str(d->initial));
     member_bytes(&w, "activated", d->activated, "[]");
     member_bytes(&w, "invoked", d->invoked, "[]");
+    member_bytes(&w, "rules", d->rules, "[]");
     jw_member_int(&w, "open_from", d->open_from);
     jw_object_end(&w);
 }
@@ -112,6 +115,7 @@ struct doc *doc_load(struct str text, struct str title, struct err **e)
     d->initial = json_bytes(json_get(root, "initial"));
     d->activated = json_bytes(json_get(root, "activated"));
     d->invoked = json_bytes(json_get(root, "invoked"));
+    d->rules = json_bytes(json_get(root, "rules"));
     d->open_from = json_get_int(root, "open_from", -1);
     return d;
 }

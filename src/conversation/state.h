@@ -64,6 +64,7 @@ struct doc {
     struct bytes *initial;                 /* JSON of a first message that is not in the log yet; or NULL */
     struct bytes *activated;               /* JSON list: skills that messages have brought in; NULL: none */
     struct bytes *invoked;                 /* … that the model has loaded */
+    struct bytes *rules;                   /* … that files have brought in */
     bool has_last_user;
     struct uuid last_user; /* id of the last user message */
     int64_t open_from;     /* seq of the first action of the open batch; -1: no step under way */

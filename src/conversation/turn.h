@@ -51,6 +51,10 @@ bool turn_mcp_begin(struct turn *t, struct err **e);
 bool turn_mcp_step(struct turn *t, struct err **e);
 void turn_mcp_end(struct turn *t);
 
+/* rules.c: puts skills whose path patterns match into the drafts of observations. The names that have come in so far, or NULL
+ * if there are no more than before. */
+struct bytes *rules_apply(const struct turn *t, struct event_draft *drafts, size_t n);
+
 /* turn_host.c: fills t->host, by which the agent acts. */
 void turn_host_init(struct turn *t);
 

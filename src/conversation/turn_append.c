@@ -93,13 +93,20 @@ static void apply_status(struct turn *t, struct state *next, enum status status)
 }
 
 static bool queue_append(struct turn *t, struct event_draft *drafts, size_t n,
-                         const struct agent_update *update, struct commit_mail *cm, struct err **e)
+                         const struct agent_update *update, struct bytes *rules, struct commit_mail *cm,
+                         struct err **e)
 {
     struct state *next = state_copy(t->c->pending);
     struct append_usage usage = {0};
     track_open(t, next, drafts, n);
     turn_hooks_apply(t, next);
     recall_note_invoked(next, drafts, n);
+    if (rules) {
+        struct doc *doc = doc_copy(next->doc);
+        bytes_unref(doc->rules);
+        doc->rules = bytes_ref(rules);
+        state_set_doc(next, doc);
+    }
     if (update) {
         apply_status(t, next, update->status);
         usage = (struct append_usage){update->usage, update->model, update->usage_id};
@@ -115,13 +122,14 @@ static bool append_all(struct turn *t, struct event_draft *drafts, size_t n,
                        const struct agent_update *update, struct err **e)
 {
     uint64_t wait_ms = ROOM_WAIT_MS;
+    autobytes rules = rules_apply(t, drafts, n);
     for (unsigned attempt = 0;; attempt++) {
         struct commit_mail *cm = commit_mail_new(t->run->mailbox);
         uint64_t tag = cm->mail.tag;
         autoerr why = NULL;
         bool queued = false;
         WITH_LOCK(&t->c->lock)
-        queued = queue_append(t, drafts, n, update, cm, &why);
+        queued = queue_append(t, drafts, n, update, rules, cm, &why);
         if (queued)
             return commit_wait(t->run->mailbox, tag, e) && turn_catch_up(t, e);
         mailbox_unref(cm->mailbox);

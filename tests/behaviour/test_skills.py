@@ -236,6 +236,25 @@ def test_commands_in_skills(teach, tools, policy, runs):
         assert text == COMMANDS
 
 
+# ---- rules for files
+
+
+def test_rules_for_paths(teach, model, work):
+    """A rule comes with the first result that worked on one of its files, and only then."""
+    skill_file(work, "src/a.py", "a = 1\n")
+    skill_file(work, "notes.txt", "n\n")
+    view = [{"name": "file_editor", "arguments": {"command": "view", "path": str(work / name)}}
+            for name in ("notes.txt", "src/a.py", "src/a.py")]
+    rule = {"name": "python", "content": "Four spaces.", "trigger": {"type": "path", "paths": ["src/**/*.py"]}}
+    talk = teach({"skills": [rule]}, *[{"tool_calls": [one]} for one in view], FINISH, tools=("file_editor",))
+    assert talk.say() == "finished"
+    assert "Four spaces" not in told(model, 0)[0] and "python" not in told(model, 0)[0]
+    added = [[c["text"] for c in e["extended_content"]] for e in talk.events("ObservationEvent")[:3]]
+    assert added[0] == [] and added[2] == [] and len(added[1]) == 1 and "Four spaces." in added[1][0]
+    results = [text_of(m) for m in model.requests()[-1]["body"]["messages"] if m["role"] == "tool"]
+    assert ["Four spaces." in text for text in results] == [False, True, False]
+
+
 # ---- files of the workspace
 
 
