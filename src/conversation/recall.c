@@ -1,5 +1,6 @@
-/* recall: what a user message brings to the agent's mind: skills one of whose words it mentions, and the suffix of all
- * messages. Looking for words takes a while and is done without any lock. */
+/* recall: what a user message brings to the agent's mind: skills one of whose
+ * words it mentions, and the suffix of all messages. Looking for words takes a
+ * while and is done without any lock. */
 #include "conversation/internal.h"
 
 bool names_have(const struct bytes *names, struct str name)
@@ -63,21 +64,43 @@ void recall_deinit(struct recall *r)
     config_unref(r->config);
 }
 
+/* The names in the list and those of `r` that were not; only the latter into
+ * `w` and `text`. */
+static struct bytes *activate(const struct recall *r, const struct bytes *names, struct json_writer *w,
+                              struct buf *text)
+{
+    autojson doc = names ? json_parse_trusted(bytes_str(names), NULL) : NULL;
+    struct map *there = map_new();
+    autobuf all = {0};
+    struct json_writer list = json_writer(&all);
+    jw_array(&list);
+    for (struct json_iter it = json_iter(json_root(doc)); json_next(&it);) {
+        map_put(there, json_str(it.value), there);
+        jw_value(&list, it.value);
+    }
+    for (size_t i = 0; i < r->found.n; i++) {
+        const struct skill *s = r->found.at[i].skill;
+        if (map_get(there, s->name))
+            continue;
+        jw_str(&list, s->name);
+        jw_str(w, s->name);
+        skill_triggered_text(s, r->found.at[i].word, text);
+    }
+    jw_array_end(&list);
+    map_free(there);
+    return bytes_take(&all);
+}
+
 void recall_write(const struct recall *r, struct doc *doc, struct json_writer *w)
 {
     autobuf text = {0};
     struct str suffix = r->config->agent ? agent_user_suffix(r->config->agent) : STR_NONE;
     jw_key(w, "activated_skills");
     jw_array(w);
-    for (size_t i = 0; i < r->found.n; i++) {
-        const struct skill *s = r->found.at[i].skill;
-        if (names_have(doc->activated, s->name))
-            continue;
-        struct bytes *names = names_add(doc->activated, s->name);
+    if (r->found.n > 0) {
+        struct bytes *names = activate(r, doc->activated, w, &text);
         bytes_unref(doc->activated);
         doc->activated = names;
-        jw_str(w, s->name);
-        skill_triggered_text(s, r->found.at[i].word, &text);
     }
     jw_array_end(w);
     buf_add(&text, suffix);
@@ -90,8 +113,9 @@ void recall_write(const struct recall *r, struct doc *doc, struct json_writer *w
 
 /* ---- skills that the model loaded ---- */
 
-/* The skill's name in the body of a successful invoke_skill observation. In a body's text an unescaped `"key":` is always
- * that member; the kind and the flag occur once. */
+/* The skill's name in the body of a successful invoke_skill observation. In a
+ * body's text an unescaped `"key":` is always that member; the kind and the
+ * flag occur once. */
 static bool invoked_name(const struct event_draft *d, struct buf *name)
 {
     struct str body = buf_str(&d->body), key = STR("\"skill_name\":\"");
