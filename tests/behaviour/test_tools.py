@@ -90,7 +90,8 @@ def test_apply_patch(server, work):
     assert not (work / "script.sh").exists()
     assert failed["is_error"] and "missing" in text(failed) and "commit" not in failed
     assert refused["is_error"] and "out of the working directory" in text(refused)
-    assert sorted(p.name for p in work.rglob("*")) == ["a.py", "b.py", "bin", "new", "script.sh"]
+    files = {str(p.relative_to(work)) for p in work.rglob("*") if p.is_file()}
+    assert {f for f in files if not f.startswith(".git/")} == {"a.py", "new/b.py", "bin/script.sh"}
     assert not (work.parent / "escaped").exists()
 
 
