@@ -13,6 +13,7 @@ import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from websockets.sync.client import connect
 
 from handsd import ROOT, processes_in, write_script, write_script
 from talk import FINISH, Others, Talk, call, run
@@ -218,6 +219,31 @@ def test_confirmation_asks_for_tools_of_servers_too(talk):
     one.post("run")
     assert one.until_over() == "finished"
     assert one.results()[0].text == "hello"
+
+
+def test_a_confirmed_call_waits_for_its_server_after_a_restart(make_server, tmp_path, work):
+    hold = tmp_path / "go"
+    hold.touch()
+    scripts = tmp_path / "scripts"
+    write_script(scripts, "echo", use(call("echo", text="hello")))
+    body = agent({"test": stdio("--hold", str(hold))}, {"model": "scripted/echo"})
+    server = make_server(tmp_path / "data", scripts=scripts)
+    with McpTalk(server, work, model="see agent", agent=body) as one:
+        assert one.post("confirmation_policy", {"policy": {"kind": "AlwaysConfirm"}}).status_code == 200
+        assert one.say() == "waiting_for_confirmation"
+        conversation = one.id
+    server.stop()
+    hold.unlink()
+    server = make_server(tmp_path / "data", scripts=scripts)
+    with connect(server.socket_url(conversation)) as socket_:
+        assert server.http.post(f"/api/conversations/{conversation}/run").status_code == 200
+        while json.loads(socket_.recv(20)).get("value") != "running":
+            pass
+        hold.touch()  # later than the moment that a run gives its servers, or not: it makes no difference
+        event = {}
+        while event.get("kind") != "ObservationEvent":
+            event = json.loads(socket_.recv(20))
+    assert event["observation"]["content"][0]["text"] == "hello"
 
 
 # ---- servers that are slow or bad
