@@ -194,7 +194,7 @@ static bool text_of(struct jinja_run *r, const struct jinja_value *v, struct str
 FILTER(filter_trim)
 {
     (void)args, (void)n;
-    struct str s;
+    struct str s = STR_NONE;
     if (!text_of(r, v, &s, e))
         return false;
     *out = jinja_text(str_trim(s));
@@ -205,7 +205,7 @@ FILTER(filter_trim)
 static bool change_case(struct jinja_run *r, const struct jinja_value *v, bool first, bool rest,
                         struct jinja_value *out, struct err **e)
 {
-    struct str s;
+    struct str s = STR_NONE;
     if (!text_of(r, v, &s, e))
         return false;
     char *p = arena_cstr(r->arena, s);

@@ -74,7 +74,7 @@ static bool yaml_nodes(struct yaml *y, bool is_map, unsigned depth, struct err *
 
 static bool yaml_node(struct yaml *y, yaml_event_t *event, unsigned depth, struct err **e)
 {
-    struct str text = STR_NONE;
+    struct str text;
     bool ok;
     if (++y->nodes > YAML_NODES_MAX || depth > YAML_DEPTH_MAX)
         return err_set(e, ERR_INVALID, "the front matter has more than %d values or %d levels",

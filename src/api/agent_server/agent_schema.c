@@ -116,8 +116,9 @@ static const struct json_field skill_fields[] = {
     {.name = "trigger",
      .type = FIELD_ANY,
      AT(object),
-     .doc = "What brings it in: {\"type\": \"keyword\", \"keywords\": […]}, task with triggers, or path with paths; or a "
-            "list of words.",
+     .doc =
+         "What brings it in: {\"type\": \"keyword\", \"keywords\": […]}, task with triggers, or path with paths; or a "
+         "list of words.",
      .json_schema = "{\"anyOf\":[{\"type\":\"object\"},{\"type\":\"array\",\"items\":{\"type\":\"string\"}},{"
                     "\"type\":\"null\"}]}"},
     FLAG("is_agentskills_format", 0, "The model loads it itself, by invoke_skill."),
@@ -181,7 +182,8 @@ static const struct json_field agent_fields[] = {
      AT(list),
      .doc = "FinishTool and ThinkTool unless said otherwise."},
     CONTEXT_FIELD,
-    TEXT("system_prompt", "A system prompt in place of the server's; a Jinja template if there are kwargs for it."),
+    TEXT("system_prompt",
+         "A system prompt in place of the server's; a Jinja template if there are kwargs for it."),
     TEXT("system_prompt_filename", "Name of one of the server's, or a template's absolute path."),
     TEXT("security_policy_filename", "Name of a security policy."),
     OBJECT("system_prompt_kwargs", "Values for the system prompt."),
