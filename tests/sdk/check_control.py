@@ -124,10 +124,6 @@ def test_only_risky_actions_wait(server, talk, model, work):
                 says(call("terminal", command="touch high", security_risk="HIGH")), FINISH)
     conversation = talk()
     conversation.set_confirmation_policy(ConfirmRisky())
-    answer = server.http.post(f"/api/conversations/{conversation.id}/security_analyzer",
-                              json={"security_analyzer": {"kind": "LLMSecurityAnalyzer"}})
-    if answer.status_code == 404 or answer.status_code == 405:
-        pytest.skip("the server has no route for security analyzers yet")
     conversation.set_security_analyzer(LLMSecurityAnalyzer())
     conversation.send_message("go")
     conversation.run()
