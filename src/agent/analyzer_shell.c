@@ -67,7 +67,7 @@ static void word_char(struct shell *h, char c)
 static struct str word_text(const struct shell *h, size_t index)
 {
     const struct word *w = &h->words.at[index];
-    return str_make(h->bytes.p + w->at, w->n);
+    return str_sub(buf_str(&h->bytes), w->at, w->at + w->n);
 }
 
 static void word_push(struct shell *h, size_t from, size_t to)

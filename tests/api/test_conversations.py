@@ -115,6 +115,15 @@ def test_agent_settings_make_an_agent(server, tmp_path):
     assert agent["agent_context"]["system_message_suffix"] == "Be brief."
 
 
+def test_a_condenser_by_settings(server, tmp_path):
+    settings = {"llm": {"model": "scripted/finish", "usage_id": "main"}, "condenser": {"enabled": True, "max_size": 60, "max_tokens": None}}
+    body = request_body(tmp_path, agent_settings=settings)
+    del body["agent"]
+    condenser = post(server, body).json()["agent"]["condenser"]
+    assert condenser["kind"] == "LLMSummarizingCondenser" and condenser["max_size"] == 60
+    assert condenser["llm"]["usage_id"] == "condenser" and condenser["llm"]["model"] == "scripted/finish"
+
+
 def test_launch_additions_reach_the_suffix(server, tmp_path):
     body = request_body(tmp_path, agent_launch_additions={"system_message_suffix_append": "Deployed here."})
     body["agent"]["agent_context"] = {"system_message_suffix": "Be brief."}

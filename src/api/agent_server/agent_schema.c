@@ -198,7 +198,7 @@ const struct json_schema agent_schema = {.name = "Agent",
                                          .count = ARRAY_LEN(agent_fields)};
 
 static const struct json_field condenser_fields[] = {
-    FLAG("enabled", 0, "Shorten a long history."),
+    FLAG("enabled", 1, "Shorten a long history."),
     INTEGER("max_size", 1, 240, "Most events before it is shortened."),
     INTEGER("keep_first", 0, 2, "First events that are always kept."),
 };

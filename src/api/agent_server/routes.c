@@ -6,7 +6,7 @@
 #define TITLE "OpenHands Agent Server"
 
 static const struct route_table *const tables[] = {
-    &server_routes, &start_routes, &conversation_routes, &control_routes,    &event_routes, &ask_routes,
+    &server_routes, &start_routes, &conversation_routes, &control_routes,    &ask_routes,   &event_routes,
     &tool_routes,   &bash_routes,  &git_routes,          &file_routes,       &hook_routes,  &vscode_routes,
     &socket_routes, &docs_routes,  &bash_socket_routes,  &trajectory_routes, &skill_routes, &workspace_routes,
 };

@@ -3,17 +3,39 @@
 /* What settings without a list of tools mean. */
 #define DEFAULT_TOOLS "[{\"name\":\"terminal\",\"params\":{}},{\"name\":\"file_editor\",\"params\":{}}]"
 
-/* The settings' condenser is a switch and its sizes; the agent's is the object that does it, with the agent's model. */
+/* The agent's model under another name in the stats. */
+static void write_condenser_llm(struct json_writer *w, const struct json_value *llm)
+{
+    jw_object(w);
+    for (struct json_iter it = json_iter(llm); json_next(&it);) {
+        if (str_is(it.key, "usage_id"))
+            continue;
+        jw_key_str(w, it.key);
+        jw_value(w, it.value);
+    }
+    jw_member_cstr(w, "usage_id", "condenser");
+    jw_object_end(w);
+}
+
+/* The settings' condenser is a switch and its sizes, on unless it says
+ * otherwise; the agent's is the object that does it, with the agent's model. */
 static void write_condenser(struct json_writer *w, const struct json_value *settings)
 {
     const struct json_value *c = json_get(settings, "condenser");
-    if (!json_get_bool(c, "enabled", false))
+    struct str kind = json_get_str(c, "condenser_kind");
+    if (!json_get_bool(c, "enabled", true) || (kind.n > 0 && !str_is(kind, "llm_summarizing")))
         return;
     jw_key(w, "condenser");
     jw_object(w);
-    jw_member_value(w, "llm", json_get(settings, "llm"));
-    jw_member_int(w, "max_size", json_get_int(c, "max_size", 240));
-    jw_member_int(w, "keep_first", json_get_int(c, "keep_first", 2));
+    jw_key(w, "llm");
+    write_condenser_llm(w, json_get(settings, "llm"));
+    for (struct json_iter it = json_iter(c); json_next(&it);) {
+        if (str_is(it.key, "enabled") || str_is(it.key, "condenser_kind") || str_is(it.key, "kind") ||
+            json_is_null(it.value))
+            continue;
+        jw_key_str(w, it.key);
+        jw_value(w, it.value);
+    }
     jw_member_cstr(w, "kind", "LLMSummarizingCondenser");
     jw_object_end(w);
 }
