@@ -3,15 +3,13 @@
 #include "base/log.h"
 #include "conversation/internal.h"
 
-/* A call's number as a map keeps it: never NULL. */
-static void *call_box(uint64_t call)
+/* Under the registry lock. NULL: it has ended. */
+static struct aside *find(struct conversations *s, uint64_t number)
 {
-    return (void *)(uintptr_t)(call + 1);
-}
-
-static uint64_t call_of(const void *box)
-{
-    return (uint64_t)(uintptr_t)box - 1;
+    for (size_t i = 0; i < s->asides.n; i++)
+        if (s->asides.at[i].number == number)
+            return &s->asides.at[i];
+    return NULL;
 }
 
 uint64_t aside_begin(struct conversations *s)
@@ -20,41 +18,41 @@ uint64_t aside_begin(struct conversations *s)
     WITH_LOCK(&s->lock)
     {
         number = ++s->aside_number;
-        map_u64_put(s->asides, number, call_box(0));
+        vec_push(&s->asides, (struct aside){.number = number});
     }
     return number;
 }
 
-void aside_started(struct conversations *s, uint64_t aside, uint64_t call)
+void aside_started(struct conversations *s, uint64_t number, uint64_t call)
 {
-    bool known = false;
+    struct aside *aside = NULL;
     WITH_LOCK(&s->lock)
     {
-        known = map_u64_get(s->asides, aside) != NULL;
-        if (known)
-            map_u64_put(s->asides, aside, call_box(call));
+        aside = find(s, number);
+        if (aside)
+            aside->call = call;
     }
-    if (known && call && atomic_load(&s->closing))
+    if (aside && call && atomic_load(&s->closing))
         outward_cancel(s->config.llm.outward, call);
 }
 
-void aside_end(struct conversations *s, uint64_t aside)
+void aside_end(struct conversations *s, uint64_t number)
 {
     WITH_LOCK(&s->lock)
-    map_u64_remove(s->asides, aside);
+    {
+        struct aside *aside = find(s, number);
+        if (aside)
+            *aside = s->asides.at[--s->asides.n];
+    }
 }
 
 void asides_cancel(struct conversations *s)
 {
     VEC(uint64_t) calls = {0};
     WITH_LOCK(&s->lock)
-    {
-        size_t cursor = 0;
-        void *box;
-        while (map_u64_next(s->asides, &cursor, NULL, &box))
-            if (call_of(box))
-                vec_push(&calls, call_of(box));
-    }
+    for (size_t i = 0; i < s->asides.n; i++)
+        if (s->asides.at[i].call)
+            vec_push(&calls, s->asides.at[i].call);
     for (size_t i = 0; i < calls.n; i++)
         outward_cancel(s->config.llm.outward, calls.at[i]);
     vec_deinit(&calls);

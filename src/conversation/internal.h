@@ -14,6 +14,10 @@ struct waiter { /* of an open that is under way */
     void *arg;
 };
 
+struct aside { /* a model call beside the runs */
+    uint64_t number, call; /* `call`: what outward knows it by, once it does */
+};
+
 struct conversations {
     struct conversations_config config;
     char owner[33];           /* names this process in claims */
@@ -22,7 +26,7 @@ struct conversations {
     atomic_size_t tail_bytes; /* of all tails */
     atomic_size_t runs;       /* threads */
     atomic_bool closing;
-    struct map_u64 *asides; /* registry lock: number → the outward call of a model call beside the runs, or 0 */
+    VEC(struct aside) asides; /* registry lock */
     uint64_t aside_number;
     uint64_t sweep_timer;      /* loop: eviction */
     uint64_t renew_timer;      /* loop: leases */
