@@ -131,7 +131,7 @@ static void test_bounds(void **state)
           "{% for k in list %}{% for l in list %}{% for m in list %}{% set q = 1 %}{% endfor %}{% endfor %}"
           "{% endfor %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}"
           "{% endfor %}{% endfor %}{% endfor %}",
-          "steps");
+          "the template takes");
     autobuf doubling = {0};
     buf_add(&doubling, STR("{% set x = 'xxxxxxxx' %}"));
     for (int i = 0; i < 40; i++)
