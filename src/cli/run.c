@@ -23,7 +23,6 @@
 #define TASK_MAX (1024 * 1024) /* bytes of a task */
 #define URL_FILE_MAX 4096
 #define LOOP_STACK (1024 * 1024)
-#define DEFAULT_TOOLS "[{\"name\":\"terminal\",\"params\":{}},{\"name\":\"file_editor\",\"params\":{}}]"
 
 /* ---- the command line ---- */
 
@@ -252,6 +251,7 @@ static void host_close(struct host *h)
 
 /* ---- the conversation ---- */
 
+/* The server's default agent, which knows what the workspace says of itself. */
 static void write_agent(struct json_writer *w, const struct run_options *o)
 {
     const char *key = environment_value("LLM_API_KEY");
@@ -265,8 +265,7 @@ static void write_agent(struct json_writer *w, const struct run_options *o)
         jw_member_cstr(w, "base_url", o->base_url);
     jw_member_cstr(w, "usage_id", "default");
     jw_object_end(w);
-    jw_member_raw(w, "tools", STR(DEFAULT_TOOLS));
-    jw_member_cstr(w, "kind", "Agent");
+    jw_member_raw(w, "agent_context", STR("{\"load_project_skills\":true}"));
     jw_object_end(w);
 }
 
@@ -280,7 +279,7 @@ static bool write_request(const struct run_options *o, struct buf *out, struct e
     path_normalize(&workspace, buf_str(&joined));
     struct json_writer w = json_writer(out);
     jw_object(&w);
-    jw_key(&w, "agent");
+    jw_key(&w, "agent_settings");
     write_agent(&w, o);
     jw_key(&w, "workspace");
     jw_object(&w);

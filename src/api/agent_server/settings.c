@@ -1,7 +1,9 @@
 #include "api/agent_server/start.h"
 
 /* What settings without a list of tools mean. */
-#define DEFAULT_TOOLS "[{\"name\":\"terminal\",\"params\":{}},{\"name\":\"file_editor\",\"params\":{}}]"
+#define DEFAULT_TOOLS                                                                  \
+    "[{\"name\":\"terminal\",\"params\":{}},{\"name\":\"file_editor\",\"params\":{}}," \
+    "{\"name\":\"task_tracker\",\"params\":{}}]"
 
 /* The agent's model under another name in the stats. */
 static void write_condenser_llm(struct json_writer *w, const struct json_value *llm)
