@@ -16,5 +16,7 @@ const struct tool *const *mcp_toolbox_tools(const struct mcp_toolbox *b, size_t 
 
 /* A secret of the mask by its name: what ${NAME} means. `arg` is the mask. */
 struct str mcp_secret(const void *mask, struct str name);
+/* What a server says of an error, secrets hidden, then cut. */
+void mcp_error_show(const struct mask *mask, struct str text, struct buf *out);
 /* A name in characters and of a length that providers accept. */
 void mcp_name_add(struct buf *out, struct str name);

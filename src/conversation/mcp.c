@@ -103,16 +103,17 @@ void turn_mcp_end(struct turn *t)
 /* A server that failed is an event of its own, with upstream's names of such errors; the run goes on. */
 static bool report(struct turn *t, struct str server, const struct err *why, struct err **e)
 {
-    autobuf text = {0}, masked = {0};
+    autobuf text = {0};
     struct event_draft d;
     if (server.n > 0)
-        buf_addf(&text, "The MCP server '%.*s' failed: %s.", STR_ARG(server), err_text(why));
+        buf_addf(&text, "The MCP server '%.*s' failed: ", STR_ARG(server));
     else
-        buf_addf(&text, "The MCP servers cannot be used: %s.", err_text(why));
-    mask_apply(t->host.mask(t), buf_str(&text), &masked);
-    log_info("conversation %s: %.*s", t->id, STR_ARG(buf_str(&masked)));
+        buf_add(&text, STR("The MCP servers cannot be used: "));
+    mcp_error_show(turn_mask(t), str_from(err_text(why)), &text);
+    buf_add_char(&text, '.');
+    log_info("conversation %s: %.*s", t->id, STR_ARG(buf_str(&text)));
     event_draft_init(&d, EVENT_CONVERSATION_ERROR, SOURCE_ENVIRONMENT);
-    event_error_body(&d, why->kind == ERR_TIMEOUT ? "MCPTimeoutError" : "MCPError", buf_str(&masked));
+    event_error_body(&d, why->kind == ERR_TIMEOUT ? "MCPTimeoutError" : "MCPError", buf_str(&text));
     return turn_append(t, &d, 1, NULL, e);
 }
 

@@ -19,6 +19,7 @@
 #define MCP_TOOLS_MAX 200
 #define MCP_START_MS 30000   /* for a server to be ready, unless its configuration gives a `timeout` */
 #define MCP_CALL_MS 300000   /* for a tool to answer, likewise */
+#define MCP_ERROR_SHOWN 3000 /* bytes of an error to be shown, once secrets are hidden in it */
 #define MCP_TIMEOUT_MAX 3600 /* seconds that a configuration may give */
 
 struct mcp_context {

@@ -2,7 +2,6 @@
 #include "base/cleanup.h"
 #include "base/utf8.h"
 
-#define ERROR_TEXT_MAX 2000               /* bytes of an error's message that are kept */
 #define TOOL_NAME_MAX 256                 /* bytes */
 #define TOOL_DESCRIPTION_MAX (16 * 1024)  /* bytes; the rest is cut */
 #define TOOL_SCHEMA_MAX (128 * 1024)      /* bytes; a tool with a larger one is left out */
@@ -89,7 +88,7 @@ void mcp_error_text(const struct json_value *error, struct buf *out)
 {
     struct str message = json_get_str(error, "message");
     if (message.n > 0)
-        text_add(out, message, ERROR_TEXT_MAX);
+        text_add(out, message, MCP_ERROR_MAX);
     else
         buf_add(out, STR("an error without a message"));
     if (json_type(json_get(error, "code")) == JSON_INT)

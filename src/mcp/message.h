@@ -6,6 +6,10 @@
 #define MCP_MESSAGE_MAX (16 * 1024 * 1024) /* bytes of one message of a server */
 #define MCP_BATCH_MAX 1000                 /* messages in one JSON array (protocol version 2025-03-26) */
 
+/* Bytes of what a server says of an error that are kept. Whoever shows it hides secrets in it and then cuts it to
+ * MCP_ERROR_SHOWN: one that begins in what is shown must be here as a whole. */
+#define MCP_ERROR_MAX (32 * 1024)
+
 struct mcp_doc *mcp_doc_take(struct json_doc *doc);
 
 enum mcp_kind { MCP_REQUEST = 1, MCP_NOTIFICATION, MCP_RESPONSE };

@@ -2,6 +2,7 @@
  * stays open, names the address for the POSTs and carries all answers. Bytes come on the outward thread; what they say is
  * handled on the loop, in order. */
 #include "base/cleanup.h"
+#include "base/utf8.h"
 #include "mcp/message.h"
 #include "mcp/transport.h"
 #include "net/sse.h"
@@ -13,7 +14,6 @@
 #define BACKLOG_MAX (2 * MCP_MESSAGE_MAX) /* bytes of one answer that wait for the loop */
 #define SESSION_MAX 1024                  /* bytes of a session's id */
 #define POSTS_MAX 300                     /* under way for one server */
-#define ERROR_BODY_MAX 500                /* bytes of an error page that are shown */
 #define EARLY_MAX (1024 * 1024)           /* bytes that wait for the address (older SSE) */
 #define REDIRECTS 3
 
@@ -175,7 +175,7 @@ static void status_error(const struct post *p, int status, struct err **e)
 {
     struct str body = str_trim(buf_str(&p->body));
     err_set(e, ERR_UPSTREAM, "it answered with HTTP status %d%s%.*s", status, body.n ? ": " : "",
-            STR_ARG(str_sub(body, 0, ERROR_BODY_MAX)));
+            STR_ARG(utf8_prefix_bytes(body, MCP_ERROR_MAX)));
 }
 
 /* An answer that came whole. */

@@ -14,6 +14,7 @@ struct stdio {
     struct buf output; /* what it is still to be sent */
     uint64_t sent, room;
     struct buf complaints; /* the end of its standard error */
+    bool line_dropped;     /* … whose last line is too long and not kept */
 };
 
 static void ended(struct stdio *s, enum err_kind kind, const char *what)
@@ -55,6 +56,22 @@ static void on_output(struct stdio *s, struct str data)
     }
 }
 
+/* Keeps the end, from the beginning of a line: half of a secret would not be known as one. */
+static void complain(struct stdio *s, struct str data)
+{
+    ssize_t end = s->line_dropped ? str_find_char(data, '\n') : -1;
+    if (s->line_dropped && end < 0)
+        return;
+    s->line_dropped = false;
+    buf_add(&s->complaints, str_sub(data, (size_t)(end + 1), data.n));
+    if (s->complaints.n <= MCP_STDERR_MAX)
+        return;
+    size_t cut = s->complaints.n - MCP_STDERR_MAX - 1;
+    end = str_find_char(str_sub(buf_str(&s->complaints), cut, s->complaints.n), '\n');
+    s->line_dropped = end < 0;
+    buf_consume(&s->complaints, end < 0 ? s->complaints.n : cut + (size_t)end + 1);
+}
+
 static void on_data(void *arg, enum wire_stream stream, struct str data)
 {
     struct stdio *s = arg;
@@ -62,9 +79,7 @@ static void on_data(void *arg, enum wire_stream stream, struct str data)
         return;
     if (stream == WIRE_STDOUT)
         return on_output(s, data);
-    buf_add(&s->complaints, data);
-    if (s->complaints.n > MCP_STDERR_MAX)
-        buf_consume(&s->complaints, s->complaints.n - MCP_STDERR_MAX);
+    complain(s, data);
 }
 
 static void on_done(void *arg, struct str fields, const struct err *e)

@@ -290,6 +290,15 @@ def test_a_bad_server_is_an_event_and_hurts_nobody(server, talk, options, said):
     assert one.results()[1].text == "fine" and "not found" in one.results()[2].error
 
 
+def test_no_part_of_a_secret_is_left_where_an_error_is_cut(talk):
+    one = talk(use(call("refuse", text="x" * 1970 + " $WORD")), {"test": stdio()}, secrets={"WORD": "0123456789abcdefghij"})
+    assert one.say() == "finished"
+    assert "<secret-hidden>" in one.results()[0].error and "0123" not in json.dumps(one.events("AgentErrorEvent"))
+    one = talk([FINISH], {"test": stdio("--die", env={"TOKEN": "a-secret-of-its-own", "SHOUT": "1990"})})
+    assert one.say() == "finished"
+    assert "exit code 3" in one.errors()[0]["detail"] and "its-own" not in json.dumps(one.errors())
+
+
 def test_a_program_that_does_not_exist(talk):
     one = talk([FINISH], {"test": {"command": "/no/such/program"}})
     assert one.say() == "finished"

@@ -94,7 +94,7 @@ class Server:
         while self.options.hold and not os.path.exists(self.options.hold):
             time.sleep(0.02)
         if self.options.die:
-            print("the key is", os.environ.get("TOKEN", "unknown"), file=sys.stderr, flush=True)
+            print("the key is", os.environ.get("TOKEN", "unknown") + "!" * int(os.environ.get("SHOUT", 0)), file=sys.stderr, flush=True)
             os._exit(3)
         junk = "this is no JSON at all" if self.options.garbage else json.dumps(
             {"jsonrpc": "2.0", "method": "notifications/message", "params": {"data": "x" * 2000}})

@@ -181,6 +181,17 @@ struct str mcp_secret(const void *mask, struct str name)
     return STR_NONE;
 }
 
+void mcp_error_show(const struct mask *mask, struct str text, struct buf *out)
+{
+    autobuf masked = {0}, valid = {0};
+    mask_apply(mask, text, &masked);
+    utf8_scrub(&valid, buf_str(&masked));
+    struct str head = utf8_prefix_bytes(buf_str(&valid), MCP_ERROR_SHOWN);
+    buf_add(out, head);
+    if (head.n < valid.n)
+        buf_add(out, STR("…"));
+}
+
 static void observation_write(const struct tool_run *run, struct tool_result *result)
 {
     struct json_writer w = json_writer(&result->observation);
@@ -217,9 +228,10 @@ static bool mcp_run(const struct tool_run *run, struct tool_result *result, stru
     if (!arguments_write(run, data, &arguments, &remarks, e))
         return false;
     if (!mcp_call(t->mcp, t->server, t->name, buf_str(&arguments), run->host->mailbox, &doc, &answer, &why)) {
-        struct str text = tool_masked(run, str_from(err_text(why)));
+        autobuf text = {0};
+        mcp_error_show(run->host->mask(run->host->arg), str_from(err_text(why)), &text);
         return err_set(e, why ? why->kind : ERR_INTERNAL, "The call of `%s` failed: %.*s.", run->tool->name,
-                       STR_ARG(text));
+                       STR_ARG(buf_str(&text)));
     }
     result_read(answer, &o);
     buf_insert(&o.text, 0, buf_str(&remarks));
