@@ -169,16 +169,17 @@ static bool actions_run(const struct agent *a, const struct tool_set *tools, con
     memset(jobs, 0, n * sizeof(*jobs));
     autobuf tasks = {0};
     jobs_make(tools, view, host, arena, &tasks, jobs, n);
-    bool complete = true;
+    bool complete = true, behind = false;
     jobs_execute(a, jobs, n, host, arena);
     for (size_t i = 0; i < n; i++) {
-        if (*finished)
+        if (behind)
             error_draft(drafts, host, &jobs[i].action,
                         STR("This call was not executed: it came after `finish` in the same answer."),
                         "agent_action");
         else
             complete &= job_record(host, &jobs[i], drafts);
         *finished |= jobs[i].result.finished;
+        behind |= jobs[i].tool == &tool_finish && jobs[i].ran; /* also if a hook did not let it finish */
     }
     jobs_deinit(jobs, n);
     return complete;

@@ -113,6 +113,15 @@ def test_a_tool_is_blocked_and_the_model_told_why(server, work):
         assert updates == [{rejected[0]["action_id"]: "No removing here."}]
 
 
+def test_a_finish_that_is_blocked_answers_what_stands_behind_it(server, work):
+    both = {"calls": [*FINISH["calls"], *run("touch behind")["calls"]]}
+    with Talk(server, work, [both, SAY], hook_config={"pre_tool_use": hooks("exit 2", "finish")}) as talk:
+        assert talk.say() == "finished"
+        assert [e["tool_name"] for e in talk.events("UserRejectObservation")] == ["finish"]
+        assert [e["tool_name"] for e in talk.events("AgentErrorEvent")] == ["terminal"]
+        assert not talk.events("InterruptEvent") and not (work / "behind").exists()
+
+
 @pytest.mark.parametrize("command, blocked, reason", [
     ("""echo '{"decision": "deny", "reason": "Because."}'""", True, "Because."),
     ("""echo '{"decision": "DENY"}'""", True, "A hook blocked it."),
