@@ -213,10 +213,15 @@ static void step_begins(struct turn *t)
 static bool turn_step(struct turn *t, struct err **e)
 {
     bool stopped = false;
-    if (!turn_mcp_step(t, e) || !turn_catch_up(t, e) || !answer_unaccepted(t, e) || !turn_hooks_begin(t, e) ||
+    if (!turn_mcp_step(t, e) || !turn_catch_up(t, e) || !answer_unaccepted(t, e) ||
         !nudge_or_stop(t, &stopped, e))
         return false;
-    if (stopped || t->state->status != STATUS_RUNNING) /* hooks take a while: somebody may have paused it */
+    if (stopped)
+        return true;
+    /* Last of all: a message that comes while anything else is done is seen by its hooks before the model sees it. */
+    if (!turn_hooks_begin(t, e))
+        return false;
+    if (t->state->status != STATUS_RUNNING) /* hooks take a while: somebody may have paused it */
         return true;
     step_begins(t);
     enum step outcome = STEP_CONTINUE;
