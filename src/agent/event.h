@@ -67,7 +67,8 @@ struct event_draft {
 };
 void event_draft_init(struct event_draft *d, enum event_kind kind, enum event_source source);
 void event_draft_deinit(struct event_draft *d);
-/* Makes `reduced` if the body is too large for a socket: each long string is cut in its middle. */
+/* Makes `reduced` if the body is too large for a socket: each long string is cut in its middle; where that does not do,
+ * lists are cut too. */
 void event_draft_reduce(struct event_draft *d);
 
 /* Whole text of an event. `local_us`: its timestamp on the local clock face (clock_local_us). `parent` STR_NONE: left

@@ -2,6 +2,8 @@
 #include "conversation/state.h"
 #include "base/clock.h"
 
+#define FULL_STATE_REST 2048 /* bytes of a full_state around its value */
+
 /* ---- doc ---- */
 
 struct doc *doc_new(void)
@@ -287,7 +289,7 @@ void state_write_full(const struct state *s, struct str conversations_path, stru
     jw_object(w);
     write_state(&f, s, conversations_path);
     member_bytes(w, "tags", s->doc->tags, "{}");
-    if (s->config->agent_shown->n + out->n < EVENT_SOCKET_MAX)
+    if (s->config->agent_shown->n + out->n + FULL_STATE_REST < EVENT_SOCKET_MAX)
         jw_member_raw(w, "agent", bytes_str(s->config->agent_shown));
     jw_object_end(w);
 }

@@ -37,9 +37,11 @@ static struct bytes *live_frame(enum event_kind kind, const char *key, struct st
     struct event_draft d;
     event_draft_init(&d, kind, SOURCE_ENVIRONMENT);
     event_state_update_body(&d, key, value);
+    event_draft_reduce(&d);
+    struct str body = buf_str(d.reduced.n > 0 ? &d.reduced : &d.body);
     struct uuid id = uuid_random();
     autobuf text = {0};
-    event_write(&text, &d, buf_str(&d.body), &id, clock_local_us(clock_wall_us()), STR_NONE);
+    event_write(&text, &d, body, &id, clock_local_us(clock_wall_us()), STR_NONE);
     event_draft_deinit(&d);
     return bytes_take(&text);
 }

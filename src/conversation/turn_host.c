@@ -1,6 +1,9 @@
 /* turn_host: what an agent needs from the conversation that runs it. */
 #include "base/clock.h"
+#include "base/utf8.h"
 #include "conversation/turn.h"
+
+#define DELTA_PIECE (64 * 1024) /* bytes of each of a frame's texts */
 
 static bool host_append(void *arg, struct event_draft *drafts, size_t n, const struct agent_update *update,
                         struct err **e)
@@ -24,9 +27,8 @@ static void delta_arrived(void *arg)
     free(d);
 }
 
-static void host_delta(void *arg, struct str content, struct str reasoning)
+static void delta_send(struct turn *t, struct str content, struct str reasoning)
 {
-    struct turn *t = arg;
     struct event_draft draft;
     event_draft_init(&draft, EVENT_STREAMING_DELTA, SOURCE_AGENT);
     struct json_writer w = json_writer(&draft.body);
@@ -42,6 +44,17 @@ static void host_delta(void *arg, struct str content, struct str reasoning)
     struct delta *d = xmalloc(sizeof(*d));
     *d = (struct delta){conversation_ref(t->c), bytes_take(&text), t->stats_serial};
     loop_call(t->c->service->config.loop, delta_arrived, d);
+}
+
+/* A model may say much at once; no frame may be too large for a client, however its text is escaped. */
+static void host_delta(void *arg, struct str content, struct str reasoning)
+{
+    while (content.n > 0 || reasoning.n > 0) {
+        struct str c = utf8_prefix_bytes(content, DELTA_PIECE), r = utf8_prefix_bytes(reasoning, DELTA_PIECE);
+        delta_send(arg, c, r);
+        content = str_sub(content, c.n, content.n);
+        reasoning = str_sub(reasoning, r.n, reasoning.n);
+    }
 }
 
 /* Any thread that runs a tool. */

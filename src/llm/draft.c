@@ -3,6 +3,8 @@
 #include "base/uuid.h"
 #include "llm/provider.h"
 
+#define ID_MAX 4096 /* bytes; a longer id of an answer or a call is replaced by one of our own */
+
 void llm_draft_deinit(struct llm_draft *d)
 {
     buf_deinit(&d->text);
@@ -115,7 +117,7 @@ static void calls_finish(struct llm_draft *d, const struct llm *l, struct arena 
     struct llm_call *calls = arena_alloc(arena, (d->calls.n + 1) * sizeof(*calls));
     for (size_t i = 0; i < d->calls.n; i++) {
         struct str id = buf_str(&d->calls.at[i].id);
-        bool usable = id.n > 0 && !id_taken(calls, i, id);
+        bool usable = id.n > 0 && id.n <= ID_MAX && !id_taken(calls, i, id);
         calls[i].id = usable ? arena_str(arena, id) : id_make(arena, "call_");
         calls[i].name = arena_str(arena, str_trim(buf_str(&d->calls.at[i].name)));
         calls[i].arguments = arguments_finish(&d->calls.at[i], arena);
@@ -142,7 +144,8 @@ bool llm_draft_finish(struct llm_draft *d, const struct llm *l, struct arena *ar
         .text = arena_str(arena, text),
         .reasoning = arena_str(arena, buf_str(&d->reasoning)),
         .finish_reason = arena_str(arena, reason),
-        .id = d->id.n > 0 ? arena_str(arena, buf_str(&d->id)) : id_make(arena, "chatcmpl-"),
+        .id = d->id.n > 0 && d->id.n <= ID_MAX ? arena_str(arena, buf_str(&d->id))
+                                               : id_make(arena, "chatcmpl-"),
         .usage = d->usage,
     };
     calls_finish(d, l, arena, answer);

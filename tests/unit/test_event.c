@@ -136,6 +136,39 @@ static void test_reduced(void **state)
     event_draft_deinit(&d);
 }
 
+/* What has no long strings: lists of numbers, objects of many members, objects within objects, long names. */
+static void test_reduced_lists(void **state)
+{
+    (void)state;
+    autobuf list = {0}, members = {0}, nested = {0}, names = {0}, name = {0};
+    struct buf *const values[] = {&list, &members, &nested, &names};
+    for (int i = 0; i < 300000; i++) {
+        buf_addf(&list, "%s%d", i ? "," : "[", i);
+        buf_addf(&members, "%s\"key%d\":\"value\"", i ? "," : "{", i);
+    }
+    for (int i = 0; i < 60 * 60 * 60; i++) {
+        if (i % 60 == 0)
+            buf_addf(&nested, "%s\"b%d\":{", i ? "}," : "{", i);
+        buf_addf(&nested, "%s\"%d\":\"abcdefgh\"", i % 60 ? "," : "", i);
+    }
+    while (name.n < 1000000)
+        buf_add(&name, STR("name"));
+    buf_addf(&names, "{\"%s\":1,\"b\":2", name.p);
+    buf_add(&list, STR("]"));
+    buf_add(&members, STR("}"));
+    buf_add(&nested, STR("}}"));
+    buf_add(&names, STR("}"));
+    for (size_t i = 0; i < ARRAY_LEN(values); i++) {
+        struct event_draft d;
+        event_draft_init(&d, EVENT_ACTION, SOURCE_AGENT);
+        buf_addf(&d.body, "\"action\":{\"data\":%s,\"kind\":\"MCPToolAction\"},\"tool_name\":\"tool\"",
+                 values[i]->p);
+        event_draft_reduce(&d);
+        assert_non_null(strstr(d.reduced.p, "\"kind\":\"MCPToolAction\"},\"tool_name\":\"tool\""));
+        check_reduced(&d);
+    }
+}
+
 static void test_cut_middle(void **state)
 {
     (void)state;
@@ -157,6 +190,7 @@ int main(void)
         cmocka_unit_test(test_rejection),
         cmocka_unit_test(test_classification),
         cmocka_unit_test(test_reduced),
+        cmocka_unit_test(test_reduced_lists),
         cmocka_unit_test(test_cut_middle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
