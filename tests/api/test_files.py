@@ -352,6 +352,20 @@ def test_search_subdirs(server, tmp_path):
     assert search(path="no").json() == {"detail": "Path must be absolute"}
 
 
+def test_subdirs_whose_names_differ_in_case_only(server, tmp_path):
+    expected = ["NAME", "Name", "name", "other"]
+    for name in expected:
+        (tmp_path / name).mkdir()
+    names, page = [], None
+    while page or not names:
+        query = {"path": str(tmp_path), "limit": 1, **({"page_id": page} if page else {})}
+        answer = server.http.get("/api/file/search_subdirs", params=query).json()
+        names += [item["name"] for item in answer["items"]]
+        page = answer["next_page_id"]
+        assert len(names) <= len(expected)
+    assert names == expected
+
+
 def test_home(make_server, tmp_path):
     for name in ["work", ".cache"]:
         (tmp_path / "home" / name).mkdir(parents=True)

@@ -250,17 +250,45 @@ static const struct json_field subdirs_fields[] = {
      .doc = "Also those whose names begin with a dot."},
 };
 
+/* A page begins with a name in lower case. Where names differ in nothing else, the name itself stands behind a slash. */
+static bool page_is_behind(const struct entry *entry, const char *key, struct str name)
+{
+    int order = strcmp(entry->key, key);
+    return order < 0 || (order == 0 && name.p && str_cmp(entry->name, name) < 0);
+}
+
+static size_t page_find(const entry_list *all, struct str page)
+{
+    size_t i = 0;
+    struct str key = STR_NONE;
+    if (!page.p)
+        return 0;
+    str_split(&page, '/', &key);
+    autofree char *low = lower(key);
+    while (i < all->n && page_is_behind(&all->at[i], low, page))
+        i++;
+    return i;
+}
+
+static void page_write(struct json_writer *w, const entry_list *all, size_t i)
+{
+    autobuf page = {0};
+    buf_add_cstr(&page, all->at[i].key);
+    if (strcmp(all->at[i - 1].key, all->at[i].key) == 0) {
+        buf_add_char(&page, '/');
+        buf_add(&page, all->at[i].name);
+    }
+    jw_member_str(w, "next_page_id", buf_str(&page));
+}
+
 static void subdirs_listed(struct hand_request *h, struct str fields, struct str data)
 {
     (void)data;
     const struct subdirs_args *args = h->args;
     autoentries all = {0};
     autobuf body = {0};
-    size_t i = 0;
     entries_collect(fields, args->include_hidden, &all);
-    autofree char *page = args->page_id.p ? lower(args->page_id) : NULL;
-    while (page && i < all.n && strcmp(all.at[i].key, page) < 0)
-        i++;
+    size_t i = page_find(&all, args->page_id);
     struct json_writer w = json_writer(&body);
     jw_object(&w);
     jw_key(&w, "items");
@@ -269,7 +297,7 @@ static void subdirs_listed(struct hand_request *h, struct str fields, struct str
         entry_write(&w, "name", &all.at[i], args->path);
     jw_array_end(&w);
     if (i < all.n)
-        jw_member_cstr(&w, "next_page_id", all.at[i].key);
+        page_write(&w, &all, i); /* limits are 1 or more, so there is one before */
     else
         jw_member_null(&w, "next_page_id");
     jw_object_end(&w);
