@@ -48,6 +48,7 @@ static void add_stat(struct buf *fields, const struct stat *st)
 struct reading {
     struct call *call;
     int fd;
+    int64_t at;   /* ours: the file's own offset may be another call's, too */
     int64_t left; /* of F_LIMIT */
     bool limited;
 };
@@ -72,27 +73,28 @@ static void reading_go_on(struct call *c)
         room = room < sizeof(data) ? room : sizeof(data);
         if ((uint64_t)r->left < room)
             room = (size_t)r->left;
-        ssize_t n = room ? read(r->fd, data, room) : 0;
+        ssize_t n = room ? pread(r->fd, data, room, r->at) : 0;
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return fail_errno(c, "reading");
         if (n == 0) {
             char more;
-            if (r->limited && r->left == 0 && read(r->fd, &more, 1) == 1)
+            if (r->limited && r->left == 0 && pread(r->fd, &more, 1, r->at) == 1)
                 wire_add_int(&fields, F_TRUNCATED, 1);
             call_data_end(c, WIRE_STDOUT);
             return call_done(c, WIRE_OK, &fields);
         }
+        r->at += n;
         r->left -= n;
         call_data(c, WIRE_STDOUT, str_make(data, (size_t)n));
     }
 }
 
-static void reading_init(struct call *c, int fd, int64_t limit)
+static void reading_init(struct call *c, int fd, int64_t at, int64_t limit)
 {
     struct reading *r = xmalloc(sizeof(*r));
-    *r = (struct reading){c, fd, limit, limit != INT64_MAX};
+    *r = (struct reading){c, fd, at, limit, limit != INT64_MAX};
     c->state = r;
     c->on_credit = reading_go_on;
     c->on_free = reading_free;
@@ -100,8 +102,7 @@ static void reading_init(struct call *c, int fd, int64_t limit)
 
 void file_send(struct call *c, int fd)
 {
-    lseek(fd, 0, SEEK_SET);
-    reading_init(c, fd, INT64_MAX);
+    reading_init(c, fd, 0, INT64_MAX);
     reading_go_on(c);
 }
 
@@ -121,12 +122,7 @@ void file_read_start(struct call *c)
     int fd = place_open_file(&p, &st, &status, &e);
     if (fd < 0)
         return call_fail(c, status, "%s", err_text(e));
-    if (offset && lseek(fd, offset, SEEK_SET) < 0) {
-        fail_errno(c, p.path);
-        close(fd);
-        return;
-    }
-    reading_init(c, fd, limit);
+    reading_init(c, fd, offset, limit);
     autobuf note = {0};
     add_stat(&note, &st); /* before the data: a download's head tells the size */
     call_note(c, &note);

@@ -707,6 +707,30 @@ static void test_huge_output(void **state)
 }
 
 /* What is cleared is kept, but not in the page. */
+/* Each call reads the whole from its beginning, at its own pace. */
+static void test_whole_output_for_several(void **state)
+{
+    struct peer *p = *state;
+    struct outcome *o = ASK(p, "seq -w 300000");
+    assert_kind(o, TERMINAL_COMPLETED);
+    uint64_t size = (uint64_t)outcome_int(o, F_SIZE);
+    assert_true(outcome_int(o, F_ELIDED) > 0 && size > 2000000);
+    struct buf fields[2] = {{0}, {0}};
+    struct outcome *of[2];
+    for (size_t i = 0; i < 2; i++) {
+        wire_add_str(&fields[i], F_NAME, STR("t"));
+        of[i] = &p->calls[peer_begin(p, OP_TERMINAL_OUTPUT, &fields[i]) % PEER_CALLS];
+    }
+    while (!of[0]->done || !of[1]->done)
+        assert_true(peer_pump(p, PEER_DEADLINE_MS));
+    for (size_t i = 0; i < 2; i++) {
+        assert_status(of[i], WIRE_OK);
+        assert_int_equal(of[i]->out.n, size);
+        assert_true(str_starts(buf_str(&of[i]->out), STR("000001\n000002\n")));
+    }
+    assert_true(str_eq(buf_str(&of[0]->out), buf_str(&of[1]->out)));
+}
+
 static void test_erasing_is_bounded(void **state)
 {
     struct peer *p = *state;
@@ -1073,6 +1097,7 @@ int main(int argc, char **argv)
         T(test_cleans_output),
         T(test_marks_cannot_be_forged_by_accident),
         T(test_huge_output),
+        T(test_whole_output_for_several),
         T(test_erasing_is_bounded),
         T(test_escape_sequences_block_nothing),
         T(test_endless_output),
