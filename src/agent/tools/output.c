@@ -6,6 +6,8 @@
 
 #define WINDOW (256 * 1024) /* bytes that the hand may send ahead */
 #define OUTPUT_TIMEOUT_MS 120000
+/* Bytes that are kept, masked. A hand sends at most KEEP_WHOLE_MAX (64 MiB); one that is none of ours could go on. */
+#define OUTPUT_KEPT_MAX ((size_t)128 * 1024 * 1024)
 
 struct uuid output_piece_id(const struct uuid *action, unsigned index)
 {
@@ -118,6 +120,7 @@ static bool incoming_take(struct incoming *in, const struct agent_host *host, ui
 struct keeping {
     const struct tool_run *run;
     struct saving *file;
+    size_t bytes;     /* so far */
     struct buf piece; /* of the next blob */
     unsigned pieces;
     bool no_blobs; /* the store refused one: the file is what there is */
@@ -139,6 +142,9 @@ static bool piece_keep(struct keeping *k, struct err **e)
 
 static bool keeping_add(struct keeping *k, struct str text, struct err **e)
 {
+    k->bytes += text.n;
+    if (k->bytes > OUTPUT_KEPT_MAX)
+        return err_set(e, ERR_TOO_LARGE, "the output is longer than any that is kept");
     if (!saving_add(k->file, text, e))
         return false;
     while (text.n > 0) {
