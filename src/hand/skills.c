@@ -263,7 +263,8 @@ static enum wire_status skills_job(const struct call *c, struct buf *fields)
         return job_fail(fields, WIRE_INVALID, "a path of 1 to %d bytes is needed", FILE_PATH_MAX);
     if (str_is(path, "~"))
         path = str_from(environment_get(hand_environment(c->hand), "HOME"));
-    path_join(&place, wire_get_str(message, F_CWD), path);
+    if (path.p) /* without a home there are none of its skills, rather than those of here */
+        path_join(&place, wire_get_str(message, F_CWD), path);
     autofree char *dir = place.n ? realpath(place.p, NULL) : NULL;
     if (!dir)
         return job_fail(fields, WIRE_NOT_FOUND, "there is no such directory");
