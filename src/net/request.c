@@ -81,6 +81,11 @@ struct str request_path(const struct request *r)
     return r->path;
 }
 
+struct str request_root_path(const struct request *r)
+{
+    return str_from(r->listener->root_path);
+}
+
 /* The holder has the request alone, so that a const request may still grow its arena. */
 static struct arena *arena_of(const struct request *r)
 {

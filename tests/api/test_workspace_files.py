@@ -78,9 +78,18 @@ def test_the_cookie_is_good_for_this_alone(make_server, place):
         header = {"Cookie": "other=1; " + attributes[0]}
         assert browser.get(path, headers=header).text == "<h1>sub</h1>"
         assert browser.get(path, headers={"Cookie": "oh_workspace_session_key=wrong"}).status_code == 401
+        # Of an older key, and not partitioned: the browser sends both.
+        both = {"Cookie": "oh_workspace_session_key=wrong; " + attributes[0]}
+        assert browser.get(path, headers=both).text == "<h1>sub</h1>"
         assert browser.get(f"/api/conversations/{conversation}", headers=header).status_code == 401
         assert browser.delete("/api/auth/workspace-session", headers=header).status_code == 401
         answer = browser.delete("/api/auth/workspace-session", headers={"X-Session-API-Key": KEY})
         assert answer.status_code == 204
         assert "Max-Age=0" in answer.headers["set-cookie"]
     assert server.http.get(path).status_code == 200
+
+
+def test_the_cookie_fits_a_server_below_a_path(make_server):
+    server = make_server(env={"OH_WEB_URL": "https://example.org/agents/"})
+    answer = server.http.post("/agents/api/auth/workspace-session")
+    assert (answer.status_code, "; Path=/agents/api/conversations;" in answer.headers["set-cookie"]) == (204, True)

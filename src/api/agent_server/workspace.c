@@ -9,30 +9,34 @@
 #define COOKIE "oh_workspace_session_key"
 #define COOKIE_SECONDS (10 * 365 * 24 * 3600) /* browsers shorten it */
 #define COOKIE_VALUE_MAX 4096
+#define COOKIES_MAX 256 /* of a request, looked at */
 #define INDEX "index.html"
 
 /* ---- the cookie ---- */
 
-static struct str cookie_get(const struct request *r)
+static bool cookie_valid(const struct request *r, struct str value)
+{
+    char key[COOKIE_VALUE_MAX];
+    return value.n <= sizeof(key) &&
+           request_key_valid(r, str_make(key, url_decode(key, value, false, NULL)));
+}
+
+/* A browser may have several: one from before the key changed, one partitioned and one not. Any will do. */
+static bool has_cookie(const struct request *r)
 {
     struct str rest = request_header(r, "Cookie"), part;
-    while (str_split(&rest, ';', &part)) {
+    bool valid = false;
+    for (unsigned n = 0; n < COOKIES_MAX && str_split(&rest, ';', &part); n++) {
         part = str_trim(part);
         if (str_starts(part, STR(COOKIE "=")))
-            return str_sub(part, sizeof(COOKIE), part.n);
+            valid |= cookie_valid(r, str_sub(part, sizeof(COOKIE), part.n));
     }
-    return STR_NONE;
+    return valid;
 }
 
 static bool caller_may(const struct request *r)
 {
-    char key[COOKIE_VALUE_MAX];
-    struct str cookie = cookie_get(r);
-    if (request_key_valid(r, request_header(r, "X-Session-API-Key")))
-        return true;
-    if (!cookie.p || cookie.n > sizeof(key))
-        return false;
-    return request_key_valid(r, str_make(key, url_decode(key, cookie, false, NULL)));
+    return request_key_valid(r, request_header(r, "X-Session-API-Key")) || has_cookie(r);
 }
 
 /* Keys are any text; a cookie's value is not. */
@@ -63,8 +67,8 @@ static void cookie_reply(struct request *r, struct str key, int seconds)
     autobuf cookie = {0};
     buf_add(&cookie, STR(COOKIE "="));
     cookie_value_write(&cookie, key);
-    buf_addf(&cookie, "; HttpOnly; Max-Age=%d; Path=/api/conversations; SameSite=None%s", seconds,
-             is_secure(r) ? "; Secure; Partitioned" : "");
+    buf_addf(&cookie, "; HttpOnly; Max-Age=%d; Path=%.*s/api/conversations; SameSite=None%s", seconds,
+             STR_ARG(request_root_path(r)), is_secure(r) ? "; Secure; Partitioned" : "");
     request_set_header(r, STR("set-cookie"), buf_str(&cookie));
     request_reply_empty(r, 204);
 }
