@@ -86,7 +86,7 @@ static void ask_begin(void *arg)
     if (!agent && now->config->problem)
         e = err_copy(now->config->problem);
     mask_unref(k->mask);
-    k->mask = mask_ref(now->config->mask);
+    k->mask = conversation_mask(k->c, now->config);
     k->attempt++;
     if (view) {
         llm_unref(k->llm);

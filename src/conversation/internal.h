@@ -107,6 +107,9 @@ struct conversation {
     struct bytes *full_frame, *stats_frame;
 };
 
+/* lookup.c: the secrets of `config` and what was ever fetched: a reference. Any thread, not under the append lock. */
+struct mask *conversation_mask(struct conversation *c, const struct config *config);
+
 /* session_end.c: SessionEnd hooks of a conversation that has run. False: there are none to wait for. Any thread; under no
  * lock but the registry's. */
 bool session_end(struct conversation *c, bool deleted);

@@ -125,6 +125,16 @@ void turn_lookup_clear(struct turn *t)
     vec_deinit(&t->looked_up);
 }
 
+struct mask *conversation_mask(struct conversation *c, const struct config *config)
+{
+    struct mask *fetched = NULL;
+    WITH_LOCK(&c->lock)
+    fetched = mask_ref(c->looked_up);
+    struct mask *all = fetched ? mask_join(fetched, config->mask) : mask_ref(config->mask);
+    mask_unref(fetched);
+    return all;
+}
+
 struct mask *turn_mask(struct turn *t)
 {
     struct state *now = committed_get(t->c);

@@ -11,6 +11,7 @@
 struct session_end {
     struct conversation *c; /* a reference */
     struct config *config;  /* likewise */
+    struct mask *mask;      /* likewise */
     struct arena *arena;
     const struct hook *const *hooks;
     size_t n, next;
@@ -61,6 +62,7 @@ static void session_over(struct session_end *end)
     event_drafts_deinit(&end->drafts);
     buf_deinit(&end->input);
     arena_free(end->arena);
+    mask_unref(end->mask);
     config_unref(end->config);
     conversation_unref(end->c);
     free(end);
@@ -75,9 +77,9 @@ static void hook_over(void *arg, struct hand_spawn *spawn, const struct err *e)
     struct session_end *end = arg;
     const struct hook *hook = end->hooks[end->next++];
     struct hook_result r = {0};
-    hook_result_take(&r, hook, spawn, e, end->config->mask);
+    hook_result_take(&r, hook, spawn, e, end->mask);
     r.blocked = false; /* the end cannot be held up */
-    hook_draft_add(hook, &session_call, &r, end->config->mask, &end->drafts);
+    hook_draft_add(hook, &session_call, &r, end->mask, &end->drafts);
     hook_result_deinit(&r);
     session_go_on(end);
 }
@@ -88,7 +90,7 @@ static void hook_passed(struct session_end *end, const struct hook *hook)
     struct hook_result r = {.success = hook->async, .exit_code = hook->async ? 0 : -1};
     if (!hook->async)
         buf_add_cstr(&r.error, HOOK_UNSUPPORTED);
-    hook_draft_add(hook, &session_call, &r, end->config->mask, &end->drafts);
+    hook_draft_add(hook, &session_call, &r, end->mask, &end->drafts);
     hook_result_deinit(&r);
 }
 
@@ -130,6 +132,7 @@ static struct session_end *session_new(struct conversation *c, bool deleted)
     state = committed_get(c);
     end->config = config_ref(state->config);
     state_unref(state);
+    end->mask = conversation_mask(c, end->config);
     end->hooks = hook_config_select(end->config->hooks, HOOK_SESSION_END, STR_NONE, end->arena, &end->n);
     uuid_dashed(&c->id, end->id);
     /* The hand of a deleted conversation ends with it, and its id may be used anew at once. */

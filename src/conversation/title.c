@@ -245,7 +245,7 @@ static struct title *title_new(struct conversation *c, int64_t max)
     struct title *t = xcalloc(1, sizeof(*t));
     struct state *now = committed_get(c);
     t->c = conversation_ref(c);
-    t->mask = mask_ref(now->config->mask);
+    t->mask = conversation_mask(c, now->config);
     t->max = max;
     if (now->config->agent)
         t->llm = llm_ref(agent_llm(now->config->agent));

@@ -119,6 +119,19 @@ def test_an_answer_that_is_none(server, work, vault, answer, said):
         assert "TOKEN" in seen.prefix and said in seen.prefix
 
 
+def test_hidden_in_what_the_end_of_a_session_says(tmp_path, work, vault):
+    """The conversation runs no more then, but what it fetched is still known."""
+    place = {"data": tmp_path / "data", "scripts": tmp_path / "scripts"}
+    with Handsd(**place) as server:
+        hooks = {"session_end": [{"matcher": "*", "hooks": [{"command": "cat kept"}]}]}
+        with Talk(server, work, [run("echo $TOKEN > kept"), FINISH], secrets={"TOKEN": vault.secret("/token")}, hook_config=hooks) as talk:
+            assert talk.say() == "finished"
+    assert VALUE in (work / "kept").read_text()
+    with Handsd(**place) as server:
+        said = [e["stdout"] for e in server.events(talk.id) if e["kind"] == "HookExecutionEvent"]
+        assert said == ["<secret-hidden>\n"]
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/x", "file:///etc/passwd", "/api/settings/secrets/x", "gopher://127.0.0.1/", "nonsense"])
 def test_urls_that_cannot_be_asked(server, work, url):
     with Talk(server, work, [run("echo [$TOKEN]"), FINISH], secrets={"TOKEN": {"kind": "LookupSecret", "url": url}}) as talk:
