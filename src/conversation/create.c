@@ -14,6 +14,8 @@ struct creation {
     void (*done)(void *arg, struct conversation *c, bool created, const struct err *e);
     void *arg;
     bool created;
+    int64_t number; /* when created */
+    struct err *error;
     unsigned tries;
 };
 
@@ -21,19 +23,38 @@ struct creation {
 
 static void creation_begin(struct creation *cr);
 
-/* The creation's own waiter: last step of both "created" and "existed". */
+static void creation_end(struct creation *cr, struct conversation *c, const struct err *e)
+{
+    cr->done(cr->arg, c, cr->created, e);
+    state_unref(cr->state);
+    buf_deinit(&cr->state_text);
+    buf_deinit(&cr->place);
+    err_free(cr->error);
+    free(cr);
+}
+
+static void creation_undone(void *arg, const struct err *e)
+{
+    struct creation *cr = arg;
+    if (e)
+        log_warn("a conversation whose creation failed could not be deleted: %s", err_text(e));
+    hand_end(cr->s->config.hands, &cr->state->id); /* it may have read files for the first message */
+    creation_end(cr, NULL, cr->error);
+}
+
+/* The creation's own waiter: last step of both "created" and "existed". Of a creation that fails nothing is left: its first
+ * message must not be sent some day when nobody expects it. */
 static void creation_opened(void *arg, struct conversation *c, const struct err *e)
 {
     struct creation *cr = arg;
     if (e && e->kind == ERR_NOT_FOUND && !cr->c && cr->tries < CREATE_TRIES) {
         creation_begin(cr);
-        return;
+    } else if (e && cr->created && e->kind != ERR_LOST) {
+        cr->error = err_copy(e);
+        store_delete(cr->s->config.store, cr->number, creation_undone, cr);
+    } else {
+        creation_end(cr, c, e);
     }
-    cr->done(cr->arg, c, cr->created, e);
-    state_unref(cr->state);
-    buf_deinit(&cr->state_text);
-    buf_deinit(&cr->place);
-    free(cr);
 }
 
 static void creation_claimed(void *arg, uint64_t token, const struct err *e)
@@ -63,7 +84,7 @@ static void creation_stored(void *arg, int64_t number, const struct err *e)
         return;
     }
     cr->created = true;
-    c->number = number;
+    c->number = cr->number = number;
     store_claim(cr->s->config.store, number, str_from(cr->s->owner), creation_claimed, cr);
 }
 

@@ -5,6 +5,7 @@ What counts is what the model was sent, so that is what these tests read."""
 import json
 import os
 import socket
+import uuid
 
 import pytest
 
@@ -424,6 +425,19 @@ def test_prompt_file_that_cannot_be_used(teach, work, tmp_path):
     assert talk.server.send(talk.id, "hello").status_code == 200
     assert talk.events("SystemPromptEvent")[0]["system_prompt"]["text"] == "Fine now."
     assert len(talk.events("MessageEvent")) == 1
+
+
+def test_a_creation_that_fails_leaves_nothing(server, work, tmp_path):
+    """Its message is not sent later, when nobody expects it; and its id is free."""
+    file, id = tmp_path / "prompt.j2", str(uuid.uuid4())
+    body = {"conversation_id": id, "workspace": {"working_dir": str(work)},
+            "agent": {"kind": "Agent", "tools": [], "llm": {"model": "scripted/demo"}, "system_prompt_filename": str(file)},
+            "initial_message": {"role": "user", "content": [{"type": "text", "text": "hello"}]}}
+    assert server.http.post("/api/conversations", json=body).status_code == 422
+    assert server.http.get(f"/api/conversations/{id}").status_code == 404
+    file.write_text("Fine now.")
+    assert server.http.post("/api/conversations", json=body).status_code == 201
+    assert [e["kind"] for e in server.events(id)].count("MessageEvent") == 1
 
 
 @pytest.mark.parametrize("more, part", [
