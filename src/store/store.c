@@ -2,7 +2,8 @@
 #include "base/cleanup.h"
 
 /* The engine stores what it is given; here the sizes are checked that a caller could get wrong. */
-#define STATE_MAX (1024 * 1024)       /* `state` is rewritten with commits: small by design */
+/* `state` is rewritten with commits: small by design. Only a first message that is not yet an event makes it large. */
+#define STATE_MAX (10 * 1024 * 1024)
 #define CONFIG_MAX (32 * 1024 * 1024) /* an agent with its tools and skills */
 #define TITLE_MAX (64 * 1024)
 #define PLACE_MAX (64 * 1024)

@@ -102,6 +102,29 @@ def test_a_message_that_is_too_long(server, work):
         assert talk.kinds() == [] and talk.status() == "idle"
 
 
+def test_a_first_message_of_every_size(make_server, work, tmp_path):
+    """It comes with the conversation: whole, also when the server is killed before it has begun."""
+    server = make_server(data=tmp_path / "data")
+    body = {"agent": {"kind": "Agent", "llm": {"model": "scripted/text"}}, "workspace": {"working_dir": str(work)}, "autotitle": False}
+    texts = {}
+    with Others(server):
+        for n in (FRAME_MAX - 2000, FRAME_MAX + 2000, MESSAGE_MAX - 2000):
+            first = {"role": "user", "content": [{"type": "text", "text": "m" * n}]}
+            answer = server.http.post("/api/conversations", json={**body, "initial_message": first})
+            assert answer.status_code == 201, answer.text
+            texts[answer.json()["id"]] = first["content"][0]["text"]
+        first["content"][0]["text"] = "m" * MESSAGE_MAX
+        answer = server.http.post("/api/conversations", json={**body, "initial_message": first})
+        assert answer.status_code == 413 and answer.json()["detail"]
+    server.kill()
+    again = make_server(data=tmp_path / "data")
+    for conversation, text in texts.items():
+        with connect(again.socket_url(conversation, "?resend_mode=all"), max_size=FRAME_MAX, max_queue=None) as taken:
+            while (event := json.loads(taken.recv(LATEST_S)))["kind"] != "MessageEvent":
+                pass
+        assert whole(again, conversation, event["id"])["llm_message"]["content"][0]["text"] == text
+
+
 @pytest.mark.parametrize("parts", [
     [{"type": "image", "image_urls": ["data:image/png;base64," + "A" * 3_000_000] * 2}],
     [{"type": "image", "image_urls": [f"https://example.com/{n}" for n in range(100)]}] * 500,
@@ -195,9 +218,10 @@ def test_a_state_that_is_large(server, work):
 
 def test_five_thousand_events(make_server, work, tmp_path):
     """Written, read in each way there is, and taken up again by another server."""
-    lines = [{"calls": [call("think", thought=f"Thought {n}.")]} for n in range(2500)] + [{"text": "Well.", "repeat": True}]
+    lines = [{"calls": [call("think", thought=f"Thought {n + i}.") for i in range(10)]} for n in range(0, 2500, 10)]
+    lines.append({"text": "Well.", "repeat": True})
     server = make_server(data=tmp_path / "data", scripts=tmp_path / "scripts")
-    with Talk(server, work, lines, stuck_detection=False, max_iterations=3000) as talk:
+    with Talk(server, work, lines, stuck_detection=False) as talk:
         before = memory_kb(server)
         with Others(server):
             assert talk.say() == "finished"

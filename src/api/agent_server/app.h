@@ -5,9 +5,10 @@
 #include "json/problem.h"
 #include "net/openapi.h"
 
-#define PAGE_LIMIT 100                 /* items of a page, and ids of a batch */
-#define PAGE_BYTES (8 * 1024 * 1024)   /* a page ends early past this much text; its successor goes on */
-#define BATCH_BYTES (16 * 1024 * 1024) /* of a batch's answer; past it 413 */
+#define PAGE_LIMIT 100               /* items of a page, and ids of a batch */
+#define PAGE_BYTES (8 * 1024 * 1024) /* a page ends early past this much text; its successor goes on */
+#define MESSAGE_TOO_LONG "A message has at most 8 MiB." /* CONVERSATION_MESSAGE_MAX */
+#define BATCH_BYTES (16 * 1024 * 1024)                  /* of a batch's answer; past it 413 */
 
 struct agent_server {
     struct agent_server_config config;

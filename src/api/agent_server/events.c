@@ -291,7 +291,7 @@ static void send_message(struct request *r, const void *args)
     if (!message_decode(request_json(r), &body, false, &problems, &message)) {
         request_reply_problems(r, &problems);
     } else if (message.n > CONVERSATION_MESSAGE_MAX) {
-        request_reply_detail(r, 413, "A message has at most 8 MiB.");
+        request_reply_detail(r, 413, MESSAGE_TOO_LONG);
     } else {
         act_start(&(struct act){.request = r,
                                 .args = args,

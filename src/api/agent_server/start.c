@@ -432,6 +432,10 @@ static void start_conversation(struct request *r, const void *argsp)
         request_reply_problems(r, &problems);
         return;
     }
+    if (message.n > CONVERSATION_MESSAGE_MAX) {
+        request_reply_detail(r, 413, MESSAGE_TOO_LONG);
+        return;
+    }
     if (!parent_exists(r, args))
         return;
     autojson message_doc = args->initial_message ? json_parse_trusted(buf_str(&message), NULL) : NULL;
