@@ -47,7 +47,7 @@ static void page_ready(void *arg)
 {
     struct page_job *job = arg;
     struct bash_follower *f = job->f;
-    bool stale = job->stream != f->b->stream; /* cleared meanwhile */
+    bool stale = job->stream != f->b->stream || f->b->clearing; /* forgotten meanwhile, or about to be */
     f->reading = false;
     f->page = job->frames;
     f->page_n = job->n;
@@ -123,7 +123,7 @@ static void pump(struct bash_follower *f)
         f->stream = b->stream;
         f->next_seq = 0;
     }
-    while (!f->reading && !f->closed && f->stream == b->stream && f->next_seq < b->next_seq &&
+    while (!f->reading && !f->closed && !b->clearing && f->stream == b->stream && f->next_seq < b->next_seq &&
            socket_pending(b->config.server, f->socket) < AHEAD && send_next(f))
         ;
 }

@@ -618,6 +618,75 @@ static void a_slow_follower_costs_a_cursor(void **state)
     world_close(w, false);
 }
 
+/* Once to the loop, to a worker and back. */
+struct lap {
+    struct world *world;
+    atomic_bool over;
+};
+
+static void lap_over(void *arg)
+{
+    struct lap *l = arg;
+    atomic_store(&l->over, true);
+    fake_changed();
+}
+
+static void lap_worker(void *arg)
+{
+    struct lap *l = arg;
+    loop_call(l->world->loop, lap_over, l);
+}
+
+static void lap_loop(void *arg)
+{
+    struct lap *l = arg;
+    pool_submit_always(l->world->pool, lap_worker, l);
+}
+
+static void lap(struct world *w)
+{
+    struct lap l = {.world = w};
+    loop_call(w->loop, lap_loop, &l);
+    AWAIT(atomic_load(&l.over));
+}
+
+/* While a clear is under way its events may be half gone: nobody reads them, and nobody is sent away for that. */
+static void a_clear_under_a_slow_follower(void **state)
+{
+    (void)state;
+    struct world *w = world_open(NULL);
+    struct request r;
+    struct reader slow;
+    struct cleared c = {0};
+    static char piece[60000];
+    memset(piece, 'x', sizeof(piece));
+    follow(w, &slow, true);
+    uint64_t call = begin(w, &r, "loud");
+    for (int i = 0; i < 60; i++) {
+        AWAIT(fake_spawn_credit(w->hands, call, WIRE_STDOUT) >= sizeof(piece));
+        fake_spawn_say(w->hands, call, WIRE_STDOUT, str_make(piece, sizeof(piece)));
+    }
+    finish(w, &r, call);
+    forget(&r);
+    size_t seen = fake_socket_count(w->server, slow.socket);
+    assert_true(seen < log_size(w));
+    fake_store_plan(w->store, (struct fake_plan){.match = "delete", .nth = 1, .stall = true});
+    bash_clear(w->b, on_cleared, &c);
+    AWAIT(fake_store_stalled(w->store));
+    fake_store_fail_reads(w->store, true);
+    fake_socket_take(w->server, slow.socket);
+    for (int i = 0; i < 10; i++)
+        lap(w); /* what the room begins has come back */
+    fake_store_fail_reads(w->store, false);
+    fake_store_release(w->store);
+    AWAIT(atomic_load(&c.came));
+    finish(w, &r, begin(w, &r, "after the clear"));
+    forget(&r);
+    AWAIT(fake_socket_count(w->server, slow.socket) == seen + 2);
+    assert_int_equal(fake_socket_code(w->server, slow.socket), 0);
+    world_close(w, false);
+}
+
 /* ---- text ---- */
 
 static void text_in_pieces_is_the_same_text(void **state)
@@ -668,6 +737,7 @@ int main(void)
         cmocka_unit_test(an_end_in_order),
         cmocka_unit_test(a_clear),
         cmocka_unit_test(a_slow_follower_costs_a_cursor),
+        cmocka_unit_test(a_clear_under_a_slow_follower),
         cmocka_unit_test(text_in_pieces_is_the_same_text),
     };
     clock_init();
