@@ -165,7 +165,7 @@ def test_timeout_ends_the_tree(server, tmp_path):
     began = time.monotonic()
     last = execute(server, "trap 'echo ended' TERM; (setsid sleep 60 &) ; echo begun; sleep 60", cwd=str(tmp_path),
                    timeout=1)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < LATEST_S
     assert last["exit_code"] == -1 and "timed out" in last["stderr"]
     assert last["stdout"].startswith("begun\n")
     assert not processes_in(tmp_path)
@@ -174,14 +174,14 @@ def test_timeout_ends_the_tree(server, tmp_path):
 def test_one_that_does_not_want_to_end(server, tmp_path):
     began = time.monotonic()
     last = execute(server, "trap '' TERM; while :; do sleep 0.1; done", cwd=str(tmp_path), timeout=1)
-    assert last["exit_code"] == -1 and 1.9 < time.monotonic() - began < 6
+    assert last["exit_code"] == -1 and 1.9 < time.monotonic() - began < LATEST_S
     assert not processes_in(tmp_path)
 
 
 def test_what_is_left_in_the_background_is_not_waited_for(server, tmp_path):
     began = time.monotonic()
     last = execute(server, "sleep 30 & echo $!", cwd=str(tmp_path))
-    assert time.monotonic() - began < 5 and last["exit_code"] == 0
+    assert time.monotonic() - began < LATEST_S and last["exit_code"] == 0
     os.kill(int(last["stdout"]), signal.SIGKILL)
 
 
@@ -327,13 +327,13 @@ def test_every_event_is_small_whatever_is_said(server):
 def test_output_without_end(make_server):
     server = make_server()
     command = start(server, "yes", timeout=3)
-    slowest = 0.0
+    took = []
     until = time.monotonic() + 2
     while time.monotonic() < until:
         began = time.monotonic()
         assert server.http.get("/api/conversations/count").status_code == 200
-        slowest = max(slowest, time.monotonic() - began)
-    assert slowest < 1
+        took.append(time.monotonic() - began)
+    assert sorted(took)[len(took) // 2] < 0.5  # nobody waits for the flood's end
     query = {"command_id__eq": command["id"], "sort_order": "TIMESTAMP_DESC", "limit": 1}
     deadline = time.monotonic() + LATEST_S
     while (last := search(server, **query)["items"])[0]["exit_code"] is None:
@@ -355,7 +355,7 @@ def test_forty_waiters_delay_nobody(make_server, tmp_path):
             began = time.monotonic()
             assert server.http.get("/api/conversations/count").json() == 0
             took.append(time.monotonic() - began)
-        assert sorted(took)[25] < 0.1
+        assert sorted(took)[25] < 0.5
         assert not any(one.done() for one in waiting)
         gate = os.open(tmp_path / "gate", os.O_RDWR)  # everybody's read ends when there is a line for each
         os.write(gate, b"x\n" * 200)
@@ -381,9 +381,11 @@ def test_too_many_at_once(make_server, tmp_path):
 
 
 def test_a_client_that_goes_away_ends_nothing(server, tmp_path):
+    os.mkfifo(tmp_path / "gate")
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{server.url}/api/bash/execute_bash_command",
-                   json={"command": "sleep 1; echo done > said", "cwd": str(tmp_path)}, timeout=0.5)
+                   json={"command": "read x < gate; echo done > said", "cwd": str(tmp_path)}, timeout=0.5)
+    (tmp_path / "gate").write_text("go\n")  # waits for the command to be there
     command = search(server, kind__eq="BashCommand", sort_order="TIMESTAMP_DESC", limit=1)["items"][0]
     assert follow(server, command["id"])[-1]["exit_code"] == 0
     assert (tmp_path / "said").read_text() == "done\n"
@@ -391,12 +393,12 @@ def test_a_client_that_goes_away_ends_nothing(server, tmp_path):
 
 def test_an_orderly_end(make_server, tmp_path):
     server = make_server()
-    command = start(server, "echo begun; sleep 60", cwd=str(tmp_path))
+    os.mkfifo(tmp_path / "gate")
+    command = start(server, "echo begun; echo > gate; sleep 60", cwd=str(tmp_path))
+    (tmp_path / "gate").read_text()
     with ThreadPoolExecutor(1) as pool:
-        waiter = pool.submit(execute, server, "sleep 60", cwd=str(tmp_path))
-        while len(processes_in(tmp_path)) < 2:
-            time.sleep(0.05)
-        time.sleep(0.2)
+        waiter = pool.submit(execute, server, "echo > gate; sleep 60", cwd=str(tmp_path))
+        (tmp_path / "gate").read_text()
         began = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         last = waiter.result(LATEST_S)
