@@ -105,6 +105,8 @@ struct bash_callbacks {
 /* The request is copied before this returns. */
 void bash_start(struct bash *b, const struct bash_request *request, const struct bash_callbacks *callbacks,
                 void *arg);
+/* Ends one, with everything it has started; its last output says so. `done` on the loop; not found: it does not run. */
+void bash_stop(struct bash *b, const struct uuid *id, void (*done)(void *arg, bool found), void *arg);
 
 /* ---- followers: a cursor on a socket. Loop thread only, while the stream is open ---- */
 

@@ -172,7 +172,8 @@ static void end_with(struct command *c, const char *what, const char *why)
     command_end(c, -1, buf_str(&reason));
 }
 
-#define STOPPED "The server was stopped before the command ended."
+#define STOPPED "The command was stopped."
+#define SERVER_STOPPED "The server was stopped before the command ended."
 #define NOT_STARTED "The command could not be started"
 
 static void end_by_result(struct command *c, struct str fields)
@@ -186,7 +187,7 @@ static void end_by_result(struct command *c, struct str fields)
         buf_addf(&text, "The command timed out after %lld s and was ended.", (long long)c->timeout_s);
         command_end(c, -1, buf_str(&text));
         break;
-    case WIRE_CANCELLED: end_with(c, STOPPED, NULL); break;
+    case WIRE_CANCELLED: end_with(c, c->stopped ? STOPPED : SERVER_STOPPED, NULL); break;
     default: end_with(c, NOT_STARTED, message); break;
     }
 }
@@ -197,7 +198,7 @@ static void on_done(void *arg, struct str fields, const struct err *e)
     if (!e)
         end_by_result(c, fields);
     else if (e->kind == ERR_CANCELLED)
-        end_with(c, STOPPED, NULL);
+        end_with(c, c->stopped ? STOPPED : SERVER_STOPPED, NULL);
     else
         end_with(c, e->kind == ERR_GONE ? "What ran the command has died" : NOT_STARTED, err_text(e));
 }
@@ -234,8 +235,8 @@ static void placed_back(void *arg)
 {
     struct place *p = arg;
     struct command *c = p->command;
-    if (c->bash->closing)
-        end_with(c, STOPPED, NULL);
+    if (c->bash->closing || c->stopped)
+        end_with(c, c->stopped ? STOPPED : SERVER_STOPPED, NULL);
     else if (p->error)
         end_with(c, NOT_STARTED, err_text(p->error));
     else
@@ -268,6 +269,33 @@ void command_cancel(struct command *c)
 {
     if (c->call != HAND_CALL_NONE)
         hand_cancel(c->bash->config.hands, c->call);
+}
+
+struct stop { /* a request of any thread, on its way to the loop */
+    struct bash *b;
+    struct uuid id;
+    void (*done)(void *arg, bool found);
+    void *arg;
+};
+
+static void stop_on_loop(void *arg)
+{
+    autofree struct stop *s = arg;
+    struct command *c = s->b->commands;
+    while (c && !uuid_eq(&c->id, &s->id))
+        c = c->next;
+    if (c) {
+        c->stopped = true;
+        command_cancel(c);
+    }
+    s->done(s->arg, c != NULL);
+}
+
+void bash_stop(struct bash *b, const struct uuid *id, void (*done)(void *arg, bool found), void *arg)
+{
+    struct stop *s = xmalloc(sizeof(*s));
+    *s = (struct stop){.b = b, .id = *id, .done = done, .arg = arg};
+    loop_call(b->config.loop, stop_on_loop, s);
 }
 
 /* ---- what the store says ---- */

@@ -104,8 +104,8 @@ struct command {
     int64_t timeout_s;
     const struct bash_callbacks *callbacks; /* NULL: nobody is to be told any more */
     void *arg;
-    bool logged; /* its BashCommand is stored, and its last output is not */
-    bool cancelled;
+    bool logged;        /* its BashCommand is stored, and its last output is not */
+    bool stopped;       /* by bash_stop: its last output says so */
     uint64_t call;      /* HAND_CALL_NONE: not with a hand */
     struct text out[2]; /* stdout, stderr */
     int64_t order;      /* of the next output */

@@ -549,3 +549,39 @@ def test_vscode_and_desktop(server, make_server):
     assert get(other, "/api/vscode/status") == (
         200, {"running": False, "enabled": False, "message": "VSCode is disabled in configuration"})
     assert get(other, "/api/desktop/url") == (200, {"url": None})
+
+
+def stop(server, command):
+    return server.http.post(f"/api/bash/bash_commands/{command}/stop")
+
+
+def test_a_command_is_stopped_with_all_it_started(server, tmp_path):
+    command = start(server, "setsid sleep 300 & sleep 300 & echo begun; wait", cwd=str(tmp_path), timeout=600)["id"]
+    other = start(server, "sleep 300", cwd=str(tmp_path), timeout=600)["id"]
+    deadline = time.monotonic() + LATEST_S
+    while len(processes_in(tmp_path)) < 4:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert stop(server, command).json() == {"success": True}
+    [last] = follow(server, command)
+    assert (last["exit_code"], last["stdout"]) == (-1, "begun\n")
+    assert "stopped" in last["stderr"] and "timed out" not in last["stderr"]
+    assert stop(server, command).status_code == 404
+    assert processes_in(tmp_path)  # of the other
+    assert stop(server, other).status_code == 200
+    assert follow(server, other)[-1]["exit_code"] == -1
+    assert not processes_in(tmp_path)
+
+
+def test_only_what_runs_can_be_stopped(server):
+    done = execute(server, "true")["command_id"]
+    for command in (done, uuid.uuid4().hex, "none", "%00"):
+        assert stop(server, command).status_code in ((404,) if command != "%00" else (400, 404))
+
+
+def test_a_command_is_stopped_as_soon_as_it_is_known(server, tmp_path):
+    for _ in range(20):
+        command = start(server, "sleep 300", cwd=str(tmp_path), timeout=600)["id"]
+        assert stop(server, command).status_code == 200
+        assert follow(server, command)[-1]["exit_code"] == -1
+    assert not processes_in(tmp_path)

@@ -260,6 +260,11 @@ static const struct json_field event_path_fields[] = {{.name = "event_id",
                                                        .offset = offsetof(struct event_args, event),
                                                        .flags = FIELD_REQUIRED,
                                                        .doc = "Id of the event."}};
+static const struct json_field command_path_fields[] = {{.name = "command_id",
+                                                         .type = FIELD_STR,
+                                                         .offset = offsetof(struct event_args, event),
+                                                         .flags = FIELD_REQUIRED,
+                                                         .doc = "Id of the command."}};
 
 static void get_run(struct request *r, const void *argsp)
 {
@@ -329,6 +334,23 @@ static void clear_events(struct request *r, const void *args)
     bash_clear(bash_of(r), cleared, r);
 }
 
+/* ---- stopping one ---- */
+
+static void stop_done(void *arg, bool found)
+{
+    if (found)
+        reply_success(arg, true);
+    else
+        reply_missing(arg, NULL);
+}
+
+static void stop_command(struct request *r, const void *argsp)
+{
+    const struct event_args *args = argsp;
+    struct uuid id = id_or_zero(args->event);
+    bash_stop(bash_of(r), &id, stop_done, r);
+}
+
 /* ---- the table ---- */
 
 static const struct route_response page_responses[] = {
@@ -351,6 +373,9 @@ static const struct route_response start_responses[] = {
 static const struct route_response execute_responses[] = {
     {.status = 200, .description = "The last of what it said, with its exit code.", .ref = "BashOutput"},
     TOO_MANY};
+static const struct route_response stop_responses[] = {
+    {.status = 200, .description = "It is being ended; its last output is on its way.", .ref = "Success"},
+    {.status = 404, .description = "No such command runs.", .ref = "Error"}};
 static const struct route_response clear_responses[] = {
     {.status = 200,
      .description = "How many events there were.",
@@ -408,6 +433,17 @@ static const struct route routes[] = {
      BODY,
      .responses = execute_responses,
      .response_count = ARRAY_LEN(execute_responses)},
+    {.method = HTTP_POST_,
+     .path = "/api/bash/bash_commands/{command_id}/stop",
+     .handle = stop_command,
+     .summary = "End a command",
+     TAG,
+     .operation = "stop_bash_command_api_bash_bash_commands__command_id__stop_post",
+     .args_size = sizeof(struct event_args),
+     .path_fields = command_path_fields,
+     .path_count = 1,
+     .responses = stop_responses,
+     .response_count = ARRAY_LEN(stop_responses)},
     {.method = HTTP_DELETE_,
      .path = "/api/bash/bash_events",
      .handle = clear_events,
