@@ -66,7 +66,8 @@ def test_a_file_in_place_of_the_directory(server, tmp_path):
 
 
 def test_bad_requests(server):
-    for body in ({"project_dir": 5}, {"load_user": "perhaps"}, {"sandbox_config": {"exposed_urls": [{"name": "x"}]}}, []):
+    for body in ({"project_dir": 5}, {"load_user": "perhaps"}, {"sandbox_config": {"exposed_urls": [{"name": "x"}]}}, [],
+                 {"org_config": {"repository": "org/repo"}}, {"org_configs": [{}]}):
         assert server.http.post("/api/skills", json=body).status_code == 422
     assert server.http.post("/api/skills", json={**NONE, "project_dir": "/a\u0000b"}).status_code in (200, 422)
 

@@ -7,6 +7,7 @@
 
 #define SKILLS_TIMEOUT_MS 15000 /* the hand's own bound is 10 s */
 #define URLS_MAX 1000
+#define ORGS_MAX 64
 #define PROJECT_DIR_MAX 4096 /* bytes: PATH_MAX */
 
 struct exposed_url {
@@ -16,10 +17,15 @@ struct exposed_url {
 struct sandbox_config {
     struct json_list exposed_urls;
 };
+struct org_config {
+    struct str repository, provider, org_repo_url, org_name;
+};
 struct skills_args {
     bool load_public, load_user, load_project, load_org;
     struct str marketplace_path, project_dir;
-    const struct json_value *registered_marketplaces, *org_configs, *org_config;
+    const struct json_value *registered_marketplaces;
+    struct json_list org_configs;
+    const struct org_config *org_config;
     const struct sandbox_config *sandbox;
 };
 
@@ -51,6 +57,22 @@ static const struct json_field sandbox_fields[] = {
 static const struct json_schema sandbox_schema = {
     .name = "SandboxConfig", .size = sizeof(struct sandbox_config), .fields = sandbox_fields, .count = 1};
 
+#define ORG(key, what)                                                                             \
+    {                                                                                              \
+        .name = #key, .type = FIELD_STR, AT(org_config, key), .flags = FIELD_REQUIRED, .doc = what \
+    }
+
+static const struct json_field org_fields[] = {
+    ORG(repository, "The repository that is worked on."),
+    ORG(provider, "Where it is kept."),
+    ORG(org_repo_url, "Address of the organisation's own repository."),
+    ORG(org_name, "The organisation's name."),
+};
+static const struct json_schema org_schema = {.name = "OrgConfig",
+                                              .size = sizeof(struct org_config),
+                                              .fields = org_fields,
+                                              .count = ARRAY_LEN(org_fields)};
+
 static const struct json_field skills_fields[] = {
     LOAD(load_public, "public skills."),
     LOAD(load_user, "those of the user's home directory."),
@@ -73,13 +95,16 @@ static const struct json_field skills_fields[] = {
      .max = PROJECT_DIR_MAX,
      .doc = "The project's directory."},
     {.name = "org_configs",
-     .type = FIELD_ANY,
+     .type = FIELD_ARRAY,
      AT(skills_args, org_configs),
-     .doc = "Accepted and not used.",
-     .json_schema = "{\"type\":\"array\",\"items\":{\"type\":\"object\"}}"},
+     .schema = &org_schema,
+     .min = 0,
+     .max = ORGS_MAX,
+     .doc = "Accepted and not used."},
     {.name = "org_config",
      .type = FIELD_OBJECT,
      AT(skills_args, org_config),
+     .schema = &org_schema,
      .doc = "Accepted and not used."},
     {.name = "sandbox_config",
      .type = FIELD_OBJECT,
