@@ -88,6 +88,7 @@ struct agent_host {
     const struct mask *(*mask)(void *arg); /* current secrets, valid for the run; any thread */
     const struct skill_set *skills;        /* the agent's, for invoke_skill; may be NULL */
     bool runs_commands;                    /* the agent has a terminal */
+    double command_max_s;                  /* a command may not ask for a longer timeout; 0: no limit */
     /* Tools beyond the agent's own that are ready at the step's start (MCP, skills); borrowed for the step. */
     const struct tool *const *extra_tools;
     size_t extra_tool_count;

@@ -29,6 +29,7 @@ struct agent_server_config {
     struct str working_dir;                    /* absolute: what a relative workspace is relative to */
     const struct static_files *swagger_files;  /* for /docs; NULL: it is a plain list */
     const char *build_git_sha, *build_git_ref; /* shown in /server_info; NULL: "unknown" */
+    double command_max_seconds;                /* likewise: longest timeout of an agent's command */
     double runtime_idle_timeout_seconds;       /* shown in /server_info; 0: null */
     bool enable_vscode, enable_vnc;            /* as configured; neither is started here */
 };

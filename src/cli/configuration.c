@@ -104,8 +104,10 @@ static const struct {
      "The address where a conversation's model names none; the key where it names none, for that address and "
      "OpenAI's own only."},
     {"DOCKER_HOST_ADDR", "A further host whose pages may call the server and under which it may be called."},
-    {"OPENHANDS_BUILD_GIT_SHA, OPENHANDS_BUILD_GIT_REF, OH_RUNTIME_IDLE_TIMEOUT_SECONDS",
-     "Shown in `/server_info`."},
+    {"OPENHANDS_BUILD_GIT_SHA, OPENHANDS_BUILD_GIT_REF", "Shown in `/server_info`."},
+    {"OH_RUNTIME_IDLE_TIMEOUT_SECONDS",
+     "After how long the machine around the server is stopped when idle: shown in `/server_info`, and an agent may ask for "
+     "a command's timeout of nine tenths of it at most."},
     {"HANDSD_HAND", "The hand program, when it does not lie beside `handsd`."},
 };
 

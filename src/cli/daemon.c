@@ -11,7 +11,9 @@
 #include "conversation/conversation.h"
 #include <sys/resource.h>
 
-#define DRAIN_MS 1000       /* for requests under way at the end */
+#define COMMAND_OF_IDLE \
+    0.9               /* of the time after which an idle runtime is stopped, one command may take this part */
+#define DRAIN_MS 1000 /* for requests under way at the end */
 #define POOL_QUEUE_MAX 4096 /* short jobs waiting; past it requests are refused with 503 */
 #define FILES_MAX 65536     /* open files asked of the system: ten thousand sockets, and what hands need */
 
@@ -193,6 +195,7 @@ static bool start_conversations(struct daemon *d, const struct daemon_options *o
     double idle_seconds = 0;
     if (!working_dir(&cwd, e))
         return false;
+    str_to_f64(str_from(idle), &idle_seconds);
     if (o->scripts_dir)
         path_join(&scripts, buf_str(&cwd), str_from(o->scripts_dir));
     d->conversations = conversations_new(
@@ -207,6 +210,7 @@ static bool start_conversations(struct daemon *d, const struct daemon_options *o
                     .scripts_dir = o->scripts_dir ? arena_str(d->arena, buf_str(&scripts)) : STR_NONE},
             .conversations_path = d->data_dir,
             .env = environment_value,
+            .command_max_s = idle_seconds > 0 ? idle_seconds * COMMAND_OF_IDLE : 0,
             .runs_max = process_limit_runs(),
             .idle_ms = (uint64_t)(o->config->conversation_idle_ttl_seconds * 1000),
         },
@@ -223,7 +227,6 @@ static bool start_conversations(struct daemon *d, const struct daemon_options *o
         .hand_context = d->conversations,
         .working_dir = buf_str(&cwd),
     });
-    str_to_f64(str_from(idle), &idle_seconds);
     d->swagger = find_swagger();
     d->agent_server = agent_server_new(&(struct agent_server_config){
         .conversations = d->conversations,
@@ -238,6 +241,7 @@ static bool start_conversations(struct daemon *d, const struct daemon_options *o
         .build_git_sha = environment_value("OPENHANDS_BUILD_GIT_SHA"),
         .build_git_ref = environment_value("OPENHANDS_BUILD_GIT_REF"),
         .runtime_idle_timeout_seconds = idle_seconds,
+        .command_max_seconds = idle_seconds > 0 ? idle_seconds * COMMAND_OF_IDLE : 0,
         .enable_vscode = o->config->enable_vscode,
         .enable_vnc = o->config->enable_vnc,
     });

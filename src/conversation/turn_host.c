@@ -123,6 +123,7 @@ void turn_host_init(struct turn *t)
         .hands = config->hands,
         .hand = {.id = t->c->id, .owner_token = token, .working_dir = t->config->working_dir},
         .llm = config->llm,
+        .command_max_s = config->command_max_s,
         .conversation = uuid_dashed(&t->c->id, t->id),
         .hooks = t->config->hooks,
         .blocked = turn_hooks_blocked,

@@ -1,9 +1,13 @@
 """The server itself: probes, facts, documentation, and what is no route."""
 
+import json
 import socket
 import threading
 
 import httpx
+from websockets.sync.client import connect
+
+from handsd import Handsd, write_script
 
 
 def test_probes(server):
@@ -22,6 +26,27 @@ def test_server_info(server):
     # Clients compare the version before they use a feature.
     assert [int(part) for part in info["version"].split(".")] >= [1, 31, 0]
     assert server.http.get("/").json()["title"] == info["title"]
+
+
+def test_a_runtime_that_is_stopped_when_idle(tmp_path):
+    """Nobody may wait for one command until the machine is stopped for idleness."""
+    write_script(tmp_path / "scripts", "patient", [
+        {"calls": [{"name": "terminal", "arguments": {"command": "echo never", "timeout": 1081}}]},
+        {"calls": [{"name": "terminal", "arguments": {"command": "echo done", "timeout": 1080}}]},
+        {"calls": [{"name": "finish", "arguments": {"message": "ok"}}]}])
+    with Handsd(tmp_path / "data", scripts=tmp_path / "scripts", env={"OH_RUNTIME_IDLE_TIMEOUT_SECONDS": "1200"}) as server:
+        info = server.http.get("/server_info").json()
+        assert (info["runtime_idle_timeout_seconds"], info["max_foreground_terminal_timeout_seconds"]) == (1200, 1080)
+        conversation = server.create(tmp_path, model="scripted/patient")
+        with connect(server.socket_url(conversation)) as socket:
+            server.send(conversation, "go", run=True)
+            seen = []
+            while len(seen) < 2:
+                event = json.loads(socket.recv(timeout=20))
+                if event["kind"] == "ObservationEvent":
+                    seen.append(event["observation"])
+        assert seen[0]["is_error"] and "1080 s" in seen[0]["content"][0]["text"]
+        assert not seen[1]["is_error"] and seen[1]["content"][0]["text"].startswith("done")
 
 
 def test_docs_pages_name_the_routes(server):

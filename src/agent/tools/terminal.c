@@ -164,8 +164,8 @@ static void metadata_write(struct json_writer *w, const struct terminal_facts *f
 }
 
 static void observation_write(const struct tool_run *run, const struct terminal_arguments *a,
-                              const struct terminal_facts *f, struct str saved_dir,
-                              struct str remarks, struct tool_result *result)
+                              const struct terminal_facts *f, struct str saved_dir, struct str remarks,
+                              struct tool_result *result)
 {
     autobuf prefix = {0}, suffix = {0}, command = {0};
     if (a->reset)
@@ -223,6 +223,24 @@ static bool refuse_literal(const struct tool_run *run, const struct terminal_arg
     return true;
 }
 
+/* What runs this server may be stopped when nothing happens for too long: nobody may wait that long for one command. */
+static bool refuse_timeout(const struct tool_run *run, const struct terminal_arguments *a,
+                           struct tool_result *result)
+{
+    double max_s = run->host->command_max_s;
+    if (!a->timeout_given || max_s <= 0 || a->timeout <= max_s)
+        return false;
+    buf_addf(
+        &result->text,
+        "A timeout of %.0f s is too long for a command in the foreground: here the limit is %.0f s. Ask for less, or "
+        "start it in the background with its output in a file and look at that from time to time.",
+        a->timeout, max_s);
+    struct terminal_facts f = {.exit_code = -1, .pid = -1, .refused = true};
+    result->is_error = true;
+    observation_write(run, a, &f, STR_NONE, STR_NONE, result);
+    return true;
+}
+
 static bool terminal_run(const struct tool_run *run, struct tool_result *result, struct err **e)
 {
     struct terminal_arguments a = {
@@ -237,7 +255,7 @@ static bool terminal_run(const struct tool_run *run, struct tool_result *result,
         return err_set(
             e, ERR_INVALID,
             "`reset` and `is_input` cannot be combined: a new shell has no running program to send input to.");
-    if (refuse_literal(run, &a, result))
+    if (refuse_literal(run, &a, result) || refuse_timeout(run, &a, result))
         return true;
 
     autobuf call = {0}, answer = {0}, saved_dir = {0}, remarks = {0};

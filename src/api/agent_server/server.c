@@ -56,7 +56,10 @@ static void write_info(const struct agent_server *a, struct json_writer *w)
     jw_key(w, "capabilities");
     jw_array(w);
     jw_array_end(w);
-    jw_member_null(w, "max_foreground_terminal_timeout_seconds");
+    if (a->config.command_max_seconds > 0)
+        jw_member_float(w, "max_foreground_terminal_timeout_seconds", a->config.command_max_seconds);
+    else
+        jw_member_null(w, "max_foreground_terminal_timeout_seconds");
     jw_member_cstr(w, "docs", "/docs");
     jw_member_cstr(w, "redoc", "/redoc");
     jw_member_cstr(w, "server", "handsd " HANDSD_VERSION);
