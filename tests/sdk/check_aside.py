@@ -57,6 +57,18 @@ def test_ask_agent(talk, model):
     assert [e.id for e in conversation.state.events][:len(before)] == before
 
 
+def test_titles(server, talk, model):
+    """Made by the client from the messages that it has; set and read on the server."""
+    model.plays(FINISH)
+    conversation = talk()
+    conversation.send_message("Make shoes.")
+    conversation.run()
+    assert conversation.generate_title(max_length=30) == "A title"  # which the model server calls everything
+    if hasattr(conversation, "set_title"):
+        conversation.set_title("Boots")
+        assert server.http.get(f"/api/conversations/{conversation.id}").json()["title"] == "Boots"
+
+
 @pytest.mark.parametrize("analyzer", [PatternSecurityAnalyzer(), EnsembleSecurityAnalyzer(analyzers=[PolicyRailSecurityAnalyzer(), PatternSecurityAnalyzer()])],
                          ids=["pattern", "ensemble"])
 def test_analyzers(talk, model, work, analyzer):
