@@ -5,22 +5,19 @@
 
 #define COMMITS_MAX 1000 /* of one answer */
 
-/* id, short id, author, time, subject; each ended by the separator that none of them can contain, the commit by NUL */
-#define FORMAT "--format=tformat:%H%x1f%h%x1f%an%x1f%aI%x1f%s"
+/* id, short id, author, time, subject: each ended by NUL, the one character that none of them can contain */
+#define FORMAT "--format=tformat:%H%x00%h%x00%an%x00%aI%x00%s"
 
-static bool add_commit(struct buf *fields, struct str line)
+static bool add_commit(struct buf *fields, struct str *rest)
 {
     static const enum wire_field tags[] = {F_COMMIT, F_SHORT, F_USER, F_TIME, F_TEXT};
     autobuf item = {0};
     struct str part;
-    for (size_t i = 0; i < ARRAY_LEN(tags) - 1; i++) {
-        if (!str_split(&line, '\x1f', &part))
+    for (size_t i = 0; i < ARRAY_LEN(tags); i++) {
+        if (!str_split(rest, '\0', &part))
             return false;
         wire_add_str(&item, tags[i], part);
     }
-    if (!line.p)
-        return false;
-    wire_add_str(&item, F_TEXT, line);
     wire_add_str(fields, F_ITEM, buf_str(&item));
     return true;
 }
@@ -43,13 +40,12 @@ enum wire_status git_log_run(const struct call *c, struct buf *fields)
     if (!GIT_RUN(&g, "rev-parse", "--verify", "--quiet", "HEAD^{commit}"))
         return g.exit_code == 1 ? WIRE_OK : git_failed(&g, fields); /* nothing was committed yet */
     snprintf(count, sizeof(count), "--max-count=%lld", (long long)limit + 1);
-    if (!GIT_RUN(&g, "log", "-z", "--no-show-signature", "--no-decorate", "--no-color", FORMAT, count, "HEAD",
-                 "--"))
+    if (!GIT_RUN(&g, "log", "-z", "--no-show-signature", "--no-decorate", "--no-color", "--encoding=UTF-8",
+                 FORMAT, count, "HEAD", "--"))
         return git_failed(&g, fields);
-    struct str lines = buf_str(&g.out), line;
-    int64_t n = 0;
-    while (lines.n > 0 && n < limit && str_split(&lines, '\0', &line))
-        n += add_commit(fields, line);
-    wire_add_int(fields, F_TRUNCATED, lines.n > 0);
+    struct str rest = buf_str(&g.out);
+    for (int64_t n = 0; rest.n > 0 && n < limit && add_commit(fields, &rest); n++)
+        ;
+    wire_add_int(fields, F_TRUNCATED, rest.n > 0);
     return WIRE_OK;
 }

@@ -208,6 +208,15 @@ def test_odd_names_and_contents(server, tmp_path):
     assert diff(server, repo / "ü")["modified"] == "\ufffd\ufffd\nend\n"
 
 
+def test_commits_whose_author_and_subject_are_strange(server, tmp_path):
+    repo = repository(tmp_path / "repo")
+    git(repo, "-c", "user.name=A\x1fB\x7f", "commit", "-qm", "one\x1ftwo é", "--allow-empty")
+    git(repo, "config", "i18n.logOutputEncoding", "UTF-16")
+    (one,) = server.http.get("/api/git/commits", params={"path": str(repo)}).json()["commits"]
+    assert (one["author"], one["subject"]) == ("A\x1fB\x7f", "one\x1ftwo é")
+    assert one["timestamp"][10] == "T"
+
+
 def test_commits(server, tmp_path):
     repo = repository(tmp_path / "repo", a="one\n", b="one\n")
     (repo / "b").unlink()
