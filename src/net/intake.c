@@ -204,7 +204,7 @@ bool intake_answer(struct connection *c, struct request *r)
         return answer_replaced(c, r);
     if (!in->ended) {
         bool asked = in->callbacks || !r->head.expect_continue;
-        if (asked && r->head.has_length && r->head.length - c->parser.body_n <= DISCARD_MAX) {
+        if (asked && !r->stream && r->head.has_length && r->head.length - c->parser.body_n <= DISCARD_MAX) {
             in->held = r;
             intake_note(c);
             connection_resume(c);
