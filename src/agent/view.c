@@ -45,9 +45,12 @@ void view_free(struct view *v)
 
 /* --- parts --- */
 
-static void part_add(struct item *i, struct llm_part part)
+void item_part_add(struct item *i, struct llm_part part)
 {
-    i->parts = xrealloc(i->parts, (i->part_count + 1) * sizeof(*i->parts));
+    if (i->part_count >= i->part_cap) { /* a message may have 100,000 images */
+        i->part_cap = i->part_count ? 2 * i->part_count : 1;
+        i->parts = xrealloc(i->parts, i->part_cap * sizeof(*i->parts));
+    }
     i->parts[i->part_count++] = part;
 }
 
@@ -58,9 +61,9 @@ static void parts_add(struct item *i, const struct json_value *content)
         bool cache = json_get_bool(it.value, "cache_prompt", false);
         struct str text = json_get_str(it.value, "text");
         if (text.n > 0)
-            part_add(i, (struct llm_part){.type = LLM_TEXT, .text = text, .cache_prompt = cache});
+            item_part_add(i, (struct llm_part){.type = LLM_TEXT, .text = text, .cache_prompt = cache});
         for (struct json_iter url = json_iter(json_get(it.value, "image_urls")); json_next(&url);)
-            part_add(
+            item_part_add(
                 i, (struct llm_part){.type = LLM_IMAGE, .text = json_str(url.value), .cache_prompt = cache});
     }
 }
@@ -103,7 +106,7 @@ static void add_system_prompt(struct view *v, struct json_doc *doc)
     for (size_t at = 0; at < ARRAY_LEN(blocks); at++) {
         struct str text = json_get_str(blocks[at], "text");
         if (text.n > 0)
-            part_add(i, (struct llm_part){LLM_TEXT, text, json_get_bool(blocks[at], "cache_prompt", false)});
+            item_part_add(i, (struct llm_part){LLM_TEXT, text, json_get_bool(blocks[at], "cache_prompt", false)});
     }
     /* A newer prompt takes the place of the older one. */
     for (size_t at = 0; v->has_system && at + 1 < v->items.n; at++) {
@@ -272,12 +275,12 @@ static void add_result(struct view *v, enum event_kind kind, struct json_doc *do
     result_text(i, kind);
     if (i->text.n == 0) /* some providers refuse an empty text */
         buf_add(&i->text, STR("(no output)"));
-    part_add(i, (struct llm_part){.type = LLM_TEXT, .text = buf_str(&i->text)});
+    item_part_add(i, (struct llm_part){.type = LLM_TEXT, .text = buf_str(&i->text)});
     const struct json_value *observation = json_get(event, "observation");
     v->terminal_seen |= str_is(json_get_str(observation, "kind"), "TerminalObservation");
     for (struct json_iter it = json_iter(json_get(observation, "content")); json_next(&it);) {
         for (struct json_iter url = json_iter(json_get(it.value, "image_urls")); json_next(&url);)
-            part_add(i, (struct llm_part){.type = LLM_IMAGE, .text = json_str(url.value)});
+            item_part_add(i, (struct llm_part){.type = LLM_IMAGE, .text = json_str(url.value)});
     }
     i->event = NULL;
     if (!parts_have_image(i)) {

@@ -16,13 +16,13 @@ static struct item *message_find(const struct view *v, const struct uuid *id)
 static void context_add(struct view *v, struct item *i, struct str context)
 {
     bool first = i->text.n == 0;
+    if (!first && i->part_count == 0)
+        return; /* it was dropped */
     if (!first)
         buf_add_char(&i->text, '\n');
     buf_add(&i->text, context);
-    if (first) {
-        i->parts = xrealloc(i->parts, (i->part_count + 1) * sizeof(*i->parts));
-        i->part_count++;
-    }
+    if (first)
+        item_part_add(i, (struct llm_part){0});
     i->parts[i->part_count - 1] = (struct llm_part){.type = LLM_TEXT, .text = buf_str(&i->text)};
     v->built->settled_items = v->built->settled_messages = 0;
 }

@@ -12,7 +12,7 @@ struct item {
     struct json_doc *doc; /* NULL for results, whose text is in `text` */
     struct buf text;
     struct llm_part *parts; /* owned */
-    size_t part_count;
+    size_t part_count, part_cap; /* room of `parts`; 0: not known */
     struct str reasoning;
     /* Actions: the call as the model gets it, and where its result is. */
     struct llm_call call;
@@ -71,6 +71,7 @@ struct view {
 };
 
 void item_free(struct item *i);
+void item_part_add(struct item *i, struct llm_part part);
 /* view_hooks.c. Takes `doc`. */
 void view_hook(struct view *v, struct json_doc *doc);
 /* What a Condensation calls it: its event's id, or for a summary that of its condensation with an ending. */
