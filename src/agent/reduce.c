@@ -4,7 +4,7 @@
 
 #define ENVELOPE_MAX 1024         /* id, timestamp, source, parent and kind around a body */
 #define STRING_FIRST (256 * 1024) /* first try: strings longer than this many bytes are cut … */
-#define STRING_LAST 64            /* … halved until the body fits or this is reached; */
+#define STRING_LAST 64            /* … quartered until the body fits or this is reached; */
 #define ITEMS_FIRST (16 * 1024)   /* then arrays with more items, and objects … */
 #define MEMBERS_KEPT 64           /* … with more members than this and than that; */
 #define LOOSE_DEPTH 3 /* at last objects this deep in an event, whose members no client relies on */
@@ -112,7 +112,7 @@ void json_reduce(struct json_writer *w, const struct json_value *v, size_t limit
 static bool reduction_next(struct reduction *r)
 {
     if (r->string > STRING_LAST)
-        r->string /= 2;
+        r->string /= 4;
     else if (r->items > 1)
         r->items = r->items == SIZE_MAX ? ITEMS_FIRST : r->items / 2;
     else if (r->loose > 1)

@@ -106,7 +106,8 @@ static void add_system_prompt(struct view *v, struct json_doc *doc)
     for (size_t at = 0; at < ARRAY_LEN(blocks); at++) {
         struct str text = json_get_str(blocks[at], "text");
         if (text.n > 0)
-            item_part_add(i, (struct llm_part){LLM_TEXT, text, json_get_bool(blocks[at], "cache_prompt", false)});
+            item_part_add(
+                i, (struct llm_part){LLM_TEXT, text, json_get_bool(blocks[at], "cache_prompt", false)});
     }
     /* A newer prompt takes the place of the older one. */
     for (size_t at = 0; v->has_system && at + 1 < v->items.n; at++) {
@@ -251,8 +252,8 @@ static void note_tasks(struct view *v, const struct json_value *event)
 {
     const struct json_value *observation = json_get(event, "observation");
     const struct json_value *list = json_get(observation, "task_list");
-    if (!str_is(json_get_str(observation, "kind"), "TaskTrackerObservation") || json_type(list) != JSON_ARRAY ||
-        json_get_bool(observation, "is_error", false))
+    if (!str_is(json_get_str(observation, "kind"), "TaskTrackerObservation") ||
+        json_type(list) != JSON_ARRAY || json_get_bool(observation, "is_error", false))
         return;
     buf_clear(&v->tasks);
     json_add(&v->tasks, list);

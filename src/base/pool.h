@@ -13,3 +13,6 @@ void pool_free(struct pool *p); /* runs what is queued, then joins */
 bool pool_submit(struct pool *p, void (*fn)(void *), void *arg, struct err **e);
 /* The same without the bound, for work whose refusal would lose something (its producers are bounded themselves). */
 void pool_submit_always(struct pool *p, void (*fn)(void *), void *arg);
+/* For jobs of a tenth of a second, such as packing megabytes: of several workers one is left to the others' jobs. Not
+ * bounded. */
+void pool_submit_long(struct pool *p, void (*fn)(void *), void *arg);

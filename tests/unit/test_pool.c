@@ -92,6 +92,32 @@ static void full_queue_refuses(void **state)
     assert_int_equal(gate.passed, 6);
 }
 
+static void long_jobs_leave_a_worker(void **state)
+{
+    (void)state;
+    struct gate gate, short_gate;
+    gate_init(&gate);
+    gate_init(&short_gate);
+    open_gate(&short_gate);
+    struct pool *p = pool_new(2, 3);
+    for (int i = 0; i < 5; i++)
+        pool_submit_long(p, pass_gate, &gate);
+    await_workers(&gate, 1);
+    for (int i = 0; i < 20; i++)
+        pool_submit_always(p, pass_gate, &short_gate);
+    await_workers(&short_gate, 20); /* behind five long ones, and done before them */
+    assert_int_equal(gate.waiting, 1);
+    open_gate(&gate);
+    pool_free(p);
+    assert_int_equal(gate.passed, 5);
+
+    p = pool_new(1, 3); /* a single one does everything */
+    pool_submit_long(p, pass_gate, &gate);
+    pool_submit_long(p, pass_gate, &gate);
+    pool_free(p);
+    assert_int_equal(gate.passed, 7);
+}
+
 struct nested {
     struct pool *pool;
     atomic_int *count;
@@ -184,6 +210,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_runs),
         cmocka_unit_test(full_queue_refuses),
+        cmocka_unit_test(long_jobs_leave_a_worker),
         cmocka_unit_test(jobs_may_submit_while_it_ends),
         cmocka_unit_test(thread_setup),
         cmocka_unit_test(detached_threads_run),

@@ -95,7 +95,7 @@ static void slice_run(void *arg)
         t->busy = again;
     }
     if (again)
-        pool_submit_always(t->pool, slice_run, t);
+        pool_submit_long(t->pool, slice_run, t);
     else if (closed)
         trajectory_free(t);
 }
@@ -111,7 +111,7 @@ static void on_room(void *arg)
         t->busy = t->busy || start;
     }
     if (start)
-        pool_submit_always(t->pool, slice_run, t);
+        pool_submit_long(t->pool, slice_run, t);
 }
 
 static void on_closed(void *arg)
@@ -166,7 +166,7 @@ static void download_trajectory(struct request *r, const void *argsp)
     buf_addf(&disposition, "attachment; filename=\"%.*s.zip\"", UUID_HEX_LEN, t->root.p);
     request_set_header(r, STR("content-disposition"), buf_str(&disposition));
     t->stream = request_stream(r, 200, "application/octet-stream", -1, on_room, on_closed, t);
-    slice_run(t);
+    pool_submit_long(t->pool, slice_run, t);
 }
 
 static const struct route_response trajectory_responses[] = {
