@@ -160,6 +160,16 @@ static void make_state_file(struct export *x, bool meta)
     jw_object_end(&w);
 }
 
+void export_rest(struct export *x)
+{
+    buf_deinit(&x->content);
+    if (x->at < x->n)
+        return;
+    arena_free(x->page);
+    x->page = NULL;
+    x->at = x->n = 0;
+}
+
 static bool page_read(struct export *x, struct err **e)
 {
     arena_free(x->page);

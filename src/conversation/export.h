@@ -21,3 +21,5 @@ struct export_file {
 };
 /* The next file. False at the end, and with `e` when the conversation could not be read to its end. */
 bool export_next(struct export *x, struct export_file *file, struct err **e);
+/* Gives back memory while nothing is wanted. What export_next gave is no longer there. */
+void export_rest(struct export *x);

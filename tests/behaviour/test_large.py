@@ -291,6 +291,25 @@ def test_a_download_of_ten_gigabytes_that_stalls_while_the_agent_works(server, w
         os.truncate(work / "huge", 0)
 
 
+def test_many_who_download_large_conversations_and_stall(server, work):
+    """Packing megabytes is nobody else's delay, and waits for its client without them."""
+    with Talk(server, work, [{"text": "Well.", "repeat": True}]) as talk:
+        for _ in range(3):
+            assert talk.say("z" * 8_000_000) == "finished"
+        before = memory_kb(server)
+        with Others(server):
+            slow = [stalled(server, f"/api/file/download-trajectory/{talk.id}") for _ in range(10)]
+            for s in slow:
+                s.sendall(b"\r\n")
+            for s in slow:  # each is served while the others are
+                assert s.recv(12) == b"HTTP/1.1 200"
+            answer = server.http.get(f"/api/file/download-trajectory/{talk.id}", timeout=LATEST_S)
+        assert len(zipfile.ZipFile(io.BytesIO(answer.content)).namelist()) > 6
+        assert memory_kb(server) - before < 2 * GROWTH_KB
+        for s in slow:
+            s.close()
+
+
 def test_sockets_that_read_nothing_while_a_command_says_thirty_megabytes(server):
     upgrade = ("Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n").encode()

@@ -64,6 +64,7 @@ static bool make_slice(struct trajectory *t)
     bool more = true;
     while (more && t->out.n < SLICE_BYTES && read < SLICE_READ)
         more = add_file(t, &read, &e);
+    export_rest(t->export);
     if (!more && !e)
         archive_zip_end(t->zip, &e);
     bool wrote = !e && t->out.n > 0;
