@@ -84,6 +84,7 @@ struct bash {
     enum store_result result;
     struct err *error; /* of the commit */
     uint64_t retry;    /* timer */
+    bool refusing;     /* nothing could be stored since the log was told so */
 
     struct command *commands;
     size_t command_count;

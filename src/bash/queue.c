@@ -174,6 +174,9 @@ static void batch_done(struct bash *b)
 {
     struct entry *entry = steal(b->batch);
     uint32_t seq = b->next_seq;
+    if (b->refusing)
+        log_info("events of commands are stored again");
+    b->refusing = false;
     b->next_seq += (uint32_t)b->commit.event_count;
     while (entry) {
         struct entry *next = entry->next;
@@ -227,8 +230,9 @@ static void retry_fired(void *arg)
 void queue_refuse(struct bash *b, const struct err *e)
 {
     struct entry **at = &b->first;
-    if (b->first)
-        log_warn("events of commands cannot be stored: %s", err_text(e));
+    if (b->first && !b->refusing)
+        log_warn("events of commands cannot be stored, and are tried again: %s", err_text(e));
+    b->refusing = b->refusing || b->first;
     while (*at) {
         struct entry *entry = *at;
         bool keep = entry->command ? command_refused(entry, e) : !b->closing;
