@@ -98,8 +98,9 @@ bool place_read(struct place *p, struct str fields, enum wire_status *status, st
 /* --- opening -------------------------------------------------------------------------------- */
 
 struct walk {
-    VEC(int) dirs;   /* [0] is the root, the last one is where we are */
-    struct buf rest; /* what is still to be resolved */
+    const char *root, *real; /* the root's name, and the one without links (may be NULL) */
+    VEC(int) dirs;           /* [0] is the root, the last one is where we are */
+    struct buf rest;         /* what is still to be resolved */
     unsigned links;
 };
 
@@ -137,19 +138,36 @@ static bool walk_is_last(const struct walk *w)
     return true;
 }
 
+/* The part of an absolute link's target that is below the root, by either of its names; then we are at the root again. */
+static const char *walk_restart(struct walk *w, const char *target)
+{
+    const char *rest = below(w->root, target);
+    if (!rest && w->real)
+        rest = below(w->real, target);
+    while (rest && w->dirs.n > 1)
+        close(w->dirs.at[--w->dirs.n]);
+    return rest;
+}
+
 /* Puts a link's target in front of the rest. */
 static bool walk_follow(struct walk *w, int dir, const char *part)
 {
     char target[PATH_MAX];
-    ssize_t n = readlinkat(dir, part, target, sizeof(target));
+    ssize_t n = readlinkat(dir, part, target, sizeof(target) - 1);
     if (n < 0)
         return false;
-    if (n == 0 || target[0] == '/' || ++w->links > LINKS_MAX || w->rest.n + (size_t)n >= 2 * PATH_MAX) {
-        errno = target[0] == '/' ? EXDEV : ELOOP; /* openat2 refuses absolute links beneath a root, too */
+    target[n] = '\0';
+    if (n == 0 || ++w->links > LINKS_MAX || w->rest.n + (size_t)n >= 2 * PATH_MAX) {
+        errno = ELOOP;
+        return false;
+    }
+    const char *rest = target[0] == '/' ? walk_restart(w, target) : target;
+    if (!rest) {
+        errno = EXDEV;
         return false;
     }
     buf_insert(&w->rest, 0, STR("/"));
-    buf_insert(&w->rest, 0, str_make(target, (size_t)n));
+    buf_insert(&w->rest, 0, str_from(rest));
     return true;
 }
 
@@ -194,22 +212,23 @@ static int walk_step(struct walk *w, int flags, unsigned mode, int *fd)
     return *fd < 0 ? -1 : 1;
 }
 
-/* For kernels and seccomp profiles without openat2. */
-static int open_by_parts(int root, const char *path, int flags, unsigned mode)
+/* For kernels and seccomp profiles without openat2, and for links with an absolute target, which it always refuses. */
+static int open_by_parts(int root, const struct place *p, int flags, unsigned mode)
 {
-    __attribute__((cleanup(walk_deinit))) struct walk w = {0};
+    autofree char *real = realpath(p->root, NULL);
+    __attribute__((cleanup(walk_deinit))) struct walk w = {.root = p->root, .real = real};
     int fd = -1, step = 0;
     int start = fcntl(root, F_DUPFD_CLOEXEC, 3);
     if (start < 0)
         return -1;
     vec_push(&w.dirs, start);
-    buf_add_cstr(&w.rest, path);
+    buf_add_cstr(&w.rest, p->path);
     while (step == 0)
         step = walk_step(&w, flags, mode, &fd);
     return step < 0 ? -1 : fd;
 }
 
-static int open_beneath(int root, const char *path, int flags, unsigned mode)
+static int open_beneath(int root, const struct place *p, int flags, unsigned mode)
 {
     struct open_how how = {
         .flags = (unsigned)flags,
@@ -218,12 +237,12 @@ static int open_beneath(int root, const char *path, int flags, unsigned mode)
     };
     long fd = -1;
     for (int i = 0; i < OPENAT2_TRIES; i++) {
-        fd = syscall(SYS_openat2, root, path, &how, sizeof(how));
+        fd = syscall(SYS_openat2, root, p->path, &how, sizeof(how));
         if (fd >= 0 || errno != EAGAIN)
             break;
     }
-    if (fd < 0 && (errno == ENOSYS || errno == EPERM || errno == EAGAIN))
-        return open_by_parts(root, path, flags, mode);
+    if (fd < 0 && (errno == ENOSYS || errno == EPERM || errno == EAGAIN || errno == EXDEV))
+        return open_by_parts(root, p, flags, mode);
     return (int)fd;
 }
 
@@ -240,7 +259,7 @@ int place_open(const struct place *p, int flags, unsigned mode)
     if (!p->root)
         return open(p->path, flags, mode);
     autofd int root = open_root(p);
-    return root < 0 ? -1 : open_beneath(root, p->path, flags, mode);
+    return root < 0 ? -1 : open_beneath(root, p, flags, mode);
 }
 
 /* Looked at before it is opened: opening alone already acts on some devices. */

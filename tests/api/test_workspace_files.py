@@ -21,6 +21,11 @@ def place(tmp_path_factory):
     (root / "outside").write_text("secret")
     (work / "link").symlink_to(root / "outside")
     (work / "inside").symlink_to("sub/index.html")
+    (work / "whole").symlink_to(work / "sub")  # a link's whole path is fine when it stays inside
+    (work / "sub" / "whole").symlink_to(work / "whole" / ".." / "index.html")
+    (work / "out").symlink_to(f"{work}/../outside")
+    (work / "beside").symlink_to(f"{work}-not/file")
+    (work / "round").symlink_to(work / "round")
     os.mkfifo(work / "fifo")
     return work
 
@@ -36,6 +41,8 @@ def test_files_directories_and_what_is_refused(server, place):
         ("/", "<h1>root</h1>", "text/html; charset=utf-8"),
         ("/sub", "<h1>sub</h1>", "text/html; charset=utf-8"),
         ("/inside", "<h1>sub</h1>", "application/octet-stream"),
+        ("/whole", "<h1>sub</h1>", "text/html; charset=utf-8"),
+        ("/whole/whole", "<h1>root</h1>", "application/octet-stream"),
         ("/a%20b.css", "a{}", "text/css; charset=utf-8"),
     ]:
         answer = get(path)
@@ -51,6 +58,9 @@ def test_files_directories_and_what_is_refused(server, place):
         ("/%2e%2e/outside", 400, "Path is outside the workspace"),
         ("/sub/..%2f..%2foutside", 400, "Path is outside the workspace"),
         ("/link", 400, "Path is outside the workspace"),
+        ("/out", 400, "Path is outside the workspace"),
+        ("/beside", 400, "Path is outside the workspace"),
+        ("/round", 400, "Path is outside the workspace"),
         ("/fifo", 400, "Path is outside the workspace"),
     ]:
         answer = get(path)
