@@ -33,7 +33,8 @@ static void use(const struct skill *s)
     struct str word = skill_match(s, buf_str(&folded));
     if (word.p)
         skill_triggered_text(s, word, &text);
-    skill_match_path(s, utf8_prefix_bytes(s->content, 200));
+    unsigned steps = 0;
+    skill_match_path(s, utf8_prefix_bytes(s->content, 200), &steps);
     skill_set_add(&set, s, NULL);
     skill_prompt(&set, STR("claude"), &text);
     skill_set_deinit(&set);

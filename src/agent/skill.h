@@ -70,8 +70,10 @@ void skill_fold(struct buf *out, struct str text);
  * STR_NONE if there is none. */
 struct str skill_match(const struct skill *s, struct str folded);
 /* The first path pattern that matches `path` (relative to the workspace), or STR_NONE. `**` crosses directories, `*` and
- * `?` do not; a pattern without a slash means the file's name at any depth. */
-struct str skill_match_path(const struct skill *s, struct str path);
+ * `?` do not; a pattern without a slash means the file's name at any depth. `*steps` counts, from 0 for each path, over all
+ * skills: patterns are written by strangers, with many stars perhaps; past SKILL_PATH_STEPS_MAX nothing matches. */
+#define SKILL_PATH_STEPS_MAX 1000000
+struct str skill_match_path(const struct skill *s, struct str path, unsigned *steps);
 
 /* --- for the model (skill_prompt.c) --- */
 

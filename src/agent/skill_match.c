@@ -2,8 +2,6 @@
 #include "agent/skill.h"
 #include "base/utf8.h"
 
-#define GLOB_STEPS_MAX 100000 /* a pattern of a stranger with many stars; past it nothing matches */
-
 /* Lower case of the scripts in which texts are written that have cases; there is no locale here. */
 static uint32_t lower(uint32_t c)
 {
@@ -71,7 +69,7 @@ struct str skill_match(const struct skill *s, struct str folded)
 static bool glob(struct str pattern, struct str path, unsigned *steps)
 {
     while (pattern.n > 0) {
-        if (++*steps > GLOB_STEPS_MAX)
+        if (++*steps > SKILL_PATH_STEPS_MAX)
             return false;
         if (pattern.p[0] == '*') {
             bool crosses = pattern.n > 1 && pattern.p[1] == '*';
@@ -81,7 +79,7 @@ static bool glob(struct str pattern, struct str path, unsigned *steps)
                 bool may_start = !dirs || i == 0 || path.p[i - 1] == '/';
                 if (may_start && glob(rest, str_sub(path, i, path.n), steps))
                     return true;
-                if (i == path.n || *steps > GLOB_STEPS_MAX || (!crosses && path.p[i] == '/'))
+                if (i == path.n || *steps > SKILL_PATH_STEPS_MAX || (!crosses && path.p[i] == '/'))
                     return false;
             }
         }
@@ -97,20 +95,19 @@ static bool glob(struct str pattern, struct str path, unsigned *steps)
     return path.n == 0;
 }
 
-struct str skill_match_path(const struct skill *s, struct str path)
+struct str skill_match_path(const struct skill *s, struct str path, unsigned *steps)
 {
     if (s->trigger != SKILL_PATH)
         return STR_NONE;
     for (size_t i = 0; i < s->word_count; i++) {
         struct str pattern = s->words[i], name = path;
-        unsigned steps = 0;
         if (pattern.n == 0)
             continue;
         if (str_find_char(pattern, '/') < 0) {
             ssize_t slash = str_rfind_char(path, '/');
             name = str_sub(path, (size_t)(slash + 1), path.n);
         }
-        if (glob(pattern, name, &steps))
+        if (glob(pattern, name, steps))
             return s->words[i];
     }
     return STR_NONE;

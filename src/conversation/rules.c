@@ -45,9 +45,10 @@ static void content_put(struct buf *body, struct str content)
 /* The rules for one file that were not there before; they are noted in `*names`. */
 static void rules_find(const struct skill_set *set, struct str path, struct bytes **names, struct buf *text)
 {
+    unsigned steps = 0;
     for (size_t i = 0; i < set->list.n; i++) {
         const struct skill *s = set->list.at[i];
-        struct str pattern = skill_match_path(s, path);
+        struct str pattern = skill_match_path(s, path, &steps);
         if (!pattern.p || names_have(*names, s->name))
             continue;
         struct bytes *more = names_add(*names, s->name);

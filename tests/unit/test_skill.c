@@ -112,7 +112,8 @@ static bool path_fires(struct arena *arena, const char *pattern, const char *pat
     autobuf json = {0};
     buf_addf(&json, "{\"name\":\"f\",\"trigger\":{\"type\":\"path\",\"paths\":[\"%s\"]}}", pattern);
     struct skill s = decode(arena, json.p);
-    return skill_match_path(&s, str_from(path)).p != NULL;
+    unsigned steps = 0;
+    return skill_match_path(&s, str_from(path), &steps).p != NULL;
 }
 
 static void test_paths(void **state)
@@ -127,6 +128,18 @@ static void test_paths(void **state)
     assert_true(path_fires(*state, "a?c", "x/abc"));
     assert_false(path_fires(*state, "*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*b",
                             "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"));
+}
+
+/* All patterns together may take so long, not each. */
+static void test_path_steps(void **state)
+{
+    struct skill bomb = decode(*state, "{\"name\":\"f\",\"trigger\":{\"type\":\"path\",\"paths\":["
+                                       "\"*a*a*a*a*a*a*a*a*a*a*a*a*b\",\"*a*a*a*a*a*a*a*a*a*a*a*a*a*b\"]}}");
+    struct str path = STR("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+    unsigned steps = 0;
+    for (int i = 0; i < 3; i++)
+        assert_null(skill_match_path(&bomb, path, &steps).p);
+    assert_in_range(steps, SKILL_PATH_STEPS_MAX, SKILL_PATH_STEPS_MAX + 10);
 }
 
 static void file_fails(struct arena *arena, enum skill_file kind, const char *text, const char *part)
@@ -245,8 +258,9 @@ static void test_prompt(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_forms), TEST(test_there_and_back), TEST(test_words), TEST(test_paths),
-        TEST(test_files), TEST(test_bad_files),      TEST(test_sets),  TEST(test_prompt),
+        TEST(test_forms),     TEST(test_there_and_back), TEST(test_words),
+        TEST(test_paths),     TEST(test_path_steps),     TEST(test_files),
+        TEST(test_bad_files), TEST(test_sets),           TEST(test_prompt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
