@@ -166,14 +166,21 @@ static void input_send(struct hand_call *c)
     hand_flush(c->hand);
 }
 
+/* Says how much the owner may have handed over by now: a hand may give more credit than we would keep of its input. */
+static void room_tell(struct hand_call *c)
+{
+    uint64_t room = c->input_credit < HAND_INPUT_MAX ? c->input_credit : HAND_INPUT_MAX;
+    if (c->input.n == 0 && !c->input_end && room && c->callbacks->on_writable)
+        c->callbacks->on_writable(c->arg, c->input_sent + room);
+}
+
 static bool on_credit(struct hand_call *c, const struct wire_frame *f, struct err **e)
 {
     if (f->flags != WIRE_STDIN)
         return err_set(e, ERR_INVALID, "it gives credit for a stream of its own");
     c->input_credit += wire_credit_bytes(f);
     input_send(c);
-    if (c->input.n == 0 && !c->input_end && c->input_credit && c->callbacks->on_writable)
-        c->callbacks->on_writable(c->arg, c->input_sent + c->input_credit);
+    room_tell(c);
     return true;
 }
 
@@ -291,8 +298,11 @@ static void do_send(struct hands *h, struct hand_call *c, struct request *r)
         call_send_cancel(c);
         return call_end_with(h, c, ERR_BUSY, "the process does not take its input");
     }
+    bool more = c->input_credit > HAND_INPUT_MAX; /* than the owner has been told */
     buf_add(&c->input, buf_str(&r->data));
     input_send(c);
+    if (more)
+        room_tell(c);
 }
 
 static void do_cancel(struct hands *h, struct hand_call *c)
