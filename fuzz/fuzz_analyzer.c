@@ -14,9 +14,10 @@ static void must(bool ok)
 static struct analyzer *made(void)
 {
     static struct analyzer *a;
-    autojson doc = json_parse(STR("{\"kind\":\"EnsembleSecurityAnalyzer\",\"analyzers\":[{\"kind\":\"PatternSecurityAnalyzer\"},"
-                                  "{\"kind\":\"PolicyRailSecurityAnalyzer\"}]}"),
-                              NULL, NULL);
+    autojson doc = json_parse(
+        STR("{\"kind\":\"EnsembleSecurityAnalyzer\",\"analyzers\":[{\"kind\":\"PatternSecurityAnalyzer\"},"
+            "{\"kind\":\"PolicyRailSecurityAnalyzer\"}]}"),
+        NULL, NULL);
     if (!a)
         a = analyzer_new(json_root(doc), NULL);
     return a;

@@ -73,10 +73,10 @@ struct agent_host {
     struct hands *hands;
     struct hand_spec hand;
     struct llm_context llm;
-    struct str conversation; /* dashed id */
-    bool has_analyzer;       /* the model is asked for the risk of its calls */
+    struct str conversation;         /* dashed id */
+    bool has_analyzer;               /* the model is asked for the risk of its calls */
     const struct analyzer *analyzer; /* judges actions; borrowed for the step; NULL: nothing does */
-    struct policy policy;    /* at the step's start */
+    struct policy policy;            /* at the step's start */
     /* Commits the drafts in order (stamping ids that are zero), waits for it, adds them to the view. ERR_CANCELLED is
      * never the reason of a failure here: a commit under way is waited for. */
     bool (*append)(void *arg, struct event_draft *drafts, size_t n, const struct agent_update *update,

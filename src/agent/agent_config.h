@@ -17,7 +17,7 @@ struct agent {
     struct buf unknown_tool;  /* first name in the configuration that is no tool */
     struct buf system_prompt; /* the client's own, in place of ours */
     struct buf suffix, current_datetime;
-    size_t concurrency; /* tools run at once */
+    size_t concurrency;         /* tools run at once */
     struct buf mcp_servers;     /* JSON; empty: none */
     struct tool_filter *filter; /* or NULL */
     bool has_prompt, has_analyzer;

@@ -16,7 +16,8 @@
 #define PATH "(?:\\S{0,200}/)?" /* in front of a command's name, where something else stands before it */
 #define RUNNER "\\b(?:(?:ba|da|z|k|a|fi)?sh|python[23]?|perl|ruby|node|php)\\b"
 #define FETCH "\\b(?:curl|wget|aria2c)\\b"
-#define DECODE "\\b(?:base(?:64|32)\\s+(?:-\\w{0,20}d|--d)|xxd\\s+-\\w{0,20}r|openssl\\s+(?:enc|base64)|uudecode)"
+#define DECODE \
+    "\\b(?:base(?:64|32)\\s+(?:-\\w{0,20}d|--d)|xxd\\s+-\\w{0,20}r|openssl\\s+(?:enc|base64)|uudecode)"
 #define PART "[^;|&\\n]" /* of one command */
 
 /* What is looked for in what an action does, and (`PATTERN_EVERYWHERE`) also in what is said about it. All without regard to
@@ -48,7 +49,8 @@ static const struct {
      "(?:\\beval|" SHELL "\\s+-\\w{0,20}c)\\s+[\"']?(?:\\$\\(|`)\\s*(?:" FETCH "|" DECODE ")"},
     /* a shell for somebody else */
     {RISK_HIGH, PATTERN_ACTION, "/dev/(?:tcp|udp)/[^\\s/]{1,300}/\\d"},
-    {RISK_HIGH, PATTERN_ACTION, "\\b(?:nc|ncat|netcat)\\b" PART "{0,200}?\\s-\\w{0,20}[ec]\\b\\s{0,20}\\S{0,200}sh\\b"},
+    {RISK_HIGH, PATTERN_ACTION,
+     "\\b(?:nc|ncat|netcat)\\b" PART "{0,200}?\\s-\\w{0,20}[ec]\\b\\s{0,20}\\S{0,200}sh\\b"},
     /* network */
     {RISK_MEDIUM, PATTERN_ACTION, FETCH PART "{0,400}?\\b(?:https?|ftp)://"},
     /* words that want to take over */

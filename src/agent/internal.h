@@ -30,7 +30,8 @@ bool view_call_seen(const struct view *v, struct str call_id); /* was a call wit
 /* Does the newest user message, still unanswered, hold an image? */
 bool view_image_asked(const struct view *v);
 bool view_terminal_seen(const struct view *v); /* is there a terminal result on the path? */
-struct str view_tasks(const struct view *v); /* the newest task list of the path, a JSON array; empty: there is none */
+struct str view_tasks(
+    const struct view *v); /* the newest task list of the path, a JSON array; empty: there is none */
 /* What the model reads of an observation: its texts, with the remarks of a terminal. */
 void observation_text(const struct json_value *observation, struct buf *out);
 
@@ -47,8 +48,8 @@ struct str text_cut_head(struct str text, size_t max, size_t notice_chars);
 
 #define TOOL_ARGUMENTS_COUNT_MAX 64 /* members of a call's arguments object */
 
-extern const struct tool tool_terminal, tool_file_editor, tool_task_tracker, tool_glob, tool_grep, tool_apply_patch,
-    tool_finish, tool_invoke_skill, tool_think;
+extern const struct tool tool_terminal, tool_file_editor, tool_task_tracker, tool_glob, tool_grep,
+    tool_apply_patch, tool_finish, tool_invoke_skill, tool_think;
 
 /* What a call may name: the tools of an agent's configuration, or those of one step. */
 #define TOOL_SET_MAX 256 /* further tools of servers are left out */
@@ -74,7 +75,8 @@ struct json_doc *arguments_parse(struct str text, struct err **e);
 struct execution {
     struct tool_run run;
     bool terminal_seen; /* an earlier call used the terminal */
-    struct buf *tasks;  /* the task list as JSON, shared by the step's calls; for the tool that keeps it alone */
+    struct buf
+        *tasks; /* the task list as JSON, shared by the step's calls; for the tool that keeps it alone */
 };
 
 /* An open action while it is executed. */
@@ -108,7 +110,8 @@ bool saving_add(struct saving *s, struct str text, struct err **e); /* false: ca
 bool saving_end(struct saving *s, struct err **e);
 void saving_drop(struct saving *s);
 
-void terminal_name(const struct agent_host *host, struct buf *out); /* of the conversation's shell, on its hand */
+void terminal_name(const struct agent_host *host,
+                   struct buf *out); /* of the conversation's shell, on its hand */
 /* output.c: keeps an output that is too long for the model, masked: as a file on the hand's side (its folder is added to
  * `dir`) and as blobs of the store. `text` is all of it (masked), or STR_NONE: the terminal is asked for it. ERR_CANCELLED,
  * or why there is no file. */

@@ -11,7 +11,8 @@ struct mask;
 
 /* Copies. A value is hidden as it is, without white space at its ends, and line by line. */
 struct mask *mask_new(const struct str *names, const struct str *values, size_t n);
-struct mask *mask_join(const struct mask *a, const struct mask *b); /* the secrets of both; either may be NULL */
+struct mask *mask_join(const struct mask *a,
+                       const struct mask *b); /* the secrets of both; either may be NULL */
 struct mask *mask_ref(struct mask *m);
 void mask_unref(struct mask *m); /* overwrites the values when it is the last */
 /* Adds the masked text; false if nothing hit. */

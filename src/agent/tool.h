@@ -40,8 +40,8 @@ struct tool {
     const void *data;                                    /* what a tool made at run time belongs to */
     bool read_only, destructive, idempotent, open_world; /* annotations */
     bool is_default;                                     /* always there: finish, think */
-    bool is_automatic; /* there when the agent has a use for it: invoke_skill */
-    const char *text_param;                              /* what a bare string argument would mean, or NULL */
+    bool is_automatic;      /* there when the agent has a use for it: invoke_skill */
+    const char *text_param; /* what a bare string argument would mean, or NULL */
     /* What one call at a time may use, for calls that are run side by side: adds its name, such as "terminal" or
      * "file:/path" ("file:*" is every file). NULL: nothing for a tool that only reads, else the tool itself. */
     void (*resource)(const struct tool_run *run, struct buf *name);

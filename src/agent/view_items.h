@@ -11,7 +11,7 @@ struct item {
     struct uuid id;
     struct json_doc *doc; /* NULL for results, whose text is in `text` */
     struct buf text;
-    struct llm_part *parts; /* owned */
+    struct llm_part *parts;      /* owned */
     size_t part_count, part_cap; /* room of `parts`; 0: not known */
     struct str reasoning;
     /* Actions: the call as the model gets it, and where its result is. */
@@ -65,9 +65,9 @@ struct view {
     struct trace traces[TRACES_MAX];
     size_t traced;
     struct buf error_tool, error_text; /* of the newest AgentErrorEvent */
-    bool condense_requested;     /* a CondensationRequest that no Condensation has followed */
-    unsigned condense_requests;  /* since the agent's last answer or the user's last message */
-    size_t condense_wait;        /* items before which a condensation that failed is not tried again by itself */
+    bool condense_requested;           /* a CondensationRequest that no Condensation has followed */
+    unsigned condense_requests;        /* since the agent's last answer or the user's last message */
+    size_t condense_wait; /* items before which a condensation that failed is not tried again by itself */
 };
 
 void item_free(struct item *i);

@@ -40,9 +40,9 @@ struct conversations_config {
     struct llm_context llm;
     struct str conversations_path;        /* as configured; shown as persistence_dir */
     const char *(*env)(const char *name); /* configured environment (LLM defaults) */
-    double command_max_s;                 /* longest timeout that an agent may ask for a command; 0: no limit */
-    size_t runs_max;                      /* runs at once, further ones are ERR_TOO_MANY; 0: no limit */
-    uint64_t idle_ms;                     /* an open conversation nobody uses leaves memory; 0: never */
+    double command_max_s; /* longest timeout that an agent may ask for a command; 0: no limit */
+    size_t runs_max;      /* runs at once, further ones are ERR_TOO_MANY; 0: no limit */
+    uint64_t idle_ms;     /* an open conversation nobody uses leaves memory; 0: never */
 };
 
 struct conversations *conversations_new(const struct conversations_config *config, struct err **e);

@@ -14,7 +14,7 @@ struct waiter { /* of an open that is under way */
     void *arg;
 };
 
-struct aside { /* a model call beside the runs */
+struct aside {             /* a model call beside the runs */
     uint64_t number, call; /* `call`: what outward knows it by, once it does */
 };
 
@@ -64,7 +64,8 @@ struct run {
     bool interrupt;       /* cancelled; so is the mailbox */
     bool unrecorded;      /* its end could not be stored: the repair tells the sockets, not the run */
     uint64_t answered_ns; /* when the last request that started or joined it was answered */
-    struct condense_wish *condense; /* who waits for a condensation; what is left at the end is answered then */
+    struct condense_wish
+        *condense; /* who waits for a condensation; what is left at the end is answered then */
 };
 
 struct conversation {
@@ -84,15 +85,15 @@ struct conversation {
     bool poisoned;        /* one of them failed; pending is set back when the last has answered */
     bool lost, deleted;
     struct run *run;
-    struct mcp *mcp;   /* servers of its agent, once a run has begun; or NULL */
+    struct mcp *mcp;         /* servers of its agent, once a run has begun; or NULL */
     struct project *project; /* what is read before the first event, or NULL */
-    int64_t wish_seq;  /* a message at this seq asked for a run that may not have seen it; -1: none */
-    bool mending;      /* a repair is on its way … */
-    uint64_t mend_run; /* … of what this run left: the end of a newer one is told by that one */
+    int64_t wish_seq;        /* a message at this seq asked for a run that may not have seen it; -1: none */
+    bool mending;            /* a repair is on its way … */
+    uint64_t mend_run;       /* … of what this run left: the end of a newer one is told by that one */
     atomic_uint_fast64_t run_number; /* of the latest run that clients know of; read anywhere */
-    struct mask *looked_up;   /* values of secrets that were fetched; NULL: none */
-    bool lookups_begun;       /* a command has been looked through for their names */
-    atomic_bool session_open; /* it has run since it was opened, and SessionEnd hooks have not */
+    struct mask *looked_up;          /* values of secrets that were fetched; NULL: none */
+    bool lookups_begun;              /* a command has been looked through for their names */
+    atomic_bool session_open;        /* it has run since it was opened, and SessionEnd hooks have not */
     /* snapshot lock */
     pthread_mutex_t snapshot_lock;
     struct state *committed;

@@ -12,7 +12,7 @@ static const char *const secret_keys[] = {"api_key", "aws_access_key_id", "aws_s
 static const char *const secret_maps[] = {"env", "headers"};
 
 /* Keys whose text is a secret in an MCP server or its `auth`. */
-static const char *const mcp_keys[] = {"auth",         "value",        "password",
+static const char *const mcp_keys[] = {"auth",         "value",         "password",
                                        "access_token", "refresh_token", "client_secret"};
 
 enum place { PLACE_ANY, PLACE_MCP, PLACE_SECRET_MAP, PLACE_CONTEXT, PLACE_SOURCE };

@@ -59,12 +59,12 @@ void config_unref(struct config *c);
 struct doc {
     atomic_uint refs;
     struct policy policy;
-    struct bytes *analyzer, *tags, *title; /* JSON, JSON, text; NULL: null, {} and null */
+    struct bytes *analyzer, *tags, *title;            /* JSON, JSON, text; NULL: null, {} and null */
     struct bytes *blocked_actions, *blocked_messages; /* {id: reason} by hooks; NULL: {} */
-    struct bytes *initial;                 /* JSON of a first message that is not in the log yet; or NULL */
-    struct bytes *activated;               /* JSON list: skills that messages have brought in; NULL: none */
-    struct bytes *invoked;                 /* … that the model has loaded */
-    struct bytes *rules;                   /* … that files have brought in */
+    struct bytes *initial;   /* JSON of a first message that is not in the log yet; or NULL */
+    struct bytes *activated; /* JSON list: skills that messages have brought in; NULL: none */
+    struct bytes *invoked;   /* … that the model has loaded */
+    struct bytes *rules;     /* … that files have brought in */
     bool has_last_user;
     struct uuid last_user; /* id of the last user message */
     int64_t open_from;     /* seq of the first action of the open batch; -1: no step under way */

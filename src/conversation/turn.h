@@ -9,8 +9,8 @@ struct turn { /* the thread's own */
     struct state *state;   /* committed, as of the last look */
     struct agent *agent;
     struct view *view;
-    struct bytes *analyzer_json;   /* of the present step … */
-    struct analyzer *analyzer;     /* … made of it when it changed */
+    struct bytes *analyzer_json; /* of the present step … */
+    struct analyzer *analyzer;   /* … made of it when it changed */
     pthread_mutex_t mask_lock;
     VEC(struct mask *) masks;      /* those given to the agent in this run, latest last; under mask_lock */
     VEC(struct mask *) mask_parts; /* what they were made of; the latest's parts are: */

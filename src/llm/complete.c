@@ -277,7 +277,7 @@ bool llm_complete(struct llm *l, const struct llm_context *context, const struct
 }
 
 uint64_t llm_start(struct llm *l, const struct llm_context *context, const struct llm_request *request,
-               void (*done)(void *arg, const struct llm_answer *answer, const struct err *e), void *arg)
+                   void (*done)(void *arg, const struct llm_answer *answer, const struct err *e), void *arg)
 {
     struct llm_attempt attempt = {.number = 1, .refused = atomic_load(&l->refused)};
     struct llm_failure failure = {0};

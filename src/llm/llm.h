@@ -109,4 +109,4 @@ bool llm_complete(struct llm *l, const struct llm_context *context, const struct
  * the server refused an optional parameter, and the next call leaves it out. The request is not needed after the return,
  * which is the call's number for outward_cancel (0: it has ended already). */
 uint64_t llm_start(struct llm *l, const struct llm_context *context, const struct llm_request *request,
-               void (*done)(void *arg, const struct llm_answer *answer, const struct err *e), void *arg);
+                   void (*done)(void *arg, const struct llm_answer *answer, const struct err *e), void *arg);

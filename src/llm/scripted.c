@@ -196,8 +196,9 @@ bool llm_scripted_play(struct llm *l, const struct llm_context *context, const s
     bool no_tools = request->tool_count == 0;
     struct str line = scripted_line(script, request->turn, no_tools);
     if (!line.p)
-        line = no_tools ? STR("{\"text\":\"A scripted conversation\",\"finish_reason\":\"" SCRIPT_SILENT "\"}")
-                        : STR("{\"text\":\"The script has ended.\"}");
+        line = no_tools
+                   ? STR("{\"text\":\"A scripted conversation\",\"finish_reason\":\"" SCRIPT_SILENT "\"}")
+                   : STR("{\"text\":\"The script has ended.\"}");
     if (!line_play(l, line, request, attempt, mailbox, arena, answer, failure, e))
         return false;
     if (l->stream && request->on_delta && (answer->text.n > 0 || answer->reasoning.n > 0))

@@ -122,8 +122,8 @@ static void response_write(struct document *d, int status, const char *descripti
 static void responses_write(struct document *d, const struct route *route)
 {
     struct json_writer *w = &d->w;
-    bool validates = route->path_count + route->query_count > 0 || route->body ||
-                     (route->flags & ROUTE_BODY_ANY_JSON);
+    bool validates =
+        route->path_count + route->query_count > 0 || route->body || (route->flags & ROUTE_BODY_ANY_JSON);
     bool described = false;
     jw_key(w, "responses");
     jw_object(w);

@@ -126,8 +126,8 @@ void *request_app(const struct request *r);
 struct server *request_server(const struct request *r);
 struct arena *request_arena(struct request *r);
 enum http_method request_method(const struct request *r);
-bool request_head_only(const struct request *r); /* HEAD: a body of the answer is not sent */
-struct str request_path(const struct request *r); /* decoded, without root_path and query */
+bool request_head_only(const struct request *r);       /* HEAD: a body of the answer is not sent */
+struct str request_path(const struct request *r);      /* decoded, without root_path and query */
 struct str request_root_path(const struct request *r); /* the listener's, without a slash at its end */
 struct str request_query(const struct request *r, const char *name);  /* decoded first value or STR_NONE */
 struct str request_header(const struct request *r, const char *name); /* case-insensitive; STR_NONE */

@@ -102,7 +102,7 @@ enum wire_op {
     OP_PREPARE, /* makes the working directory, `git init` unless inside a repository; answers facts about it */
     OP_PATCH,   /* a patch in the format that models were trained on */
     OP_GIT_LOG,
-    OP_SKILLS, /* files that tell an agent how to work in a place */
+    OP_SKILLS,          /* files that tell an agent how to work in a place */
     OP_TERMINAL_OUTPUT, /* all of the output whose middle the named terminal's last call left out: DATA */
 };
 

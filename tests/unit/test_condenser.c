@@ -20,7 +20,8 @@ static void add(struct view *v, enum event_kind kind, unsigned n, const char *so
     char id[40];
     autobuf json = {0};
     autoerr e = NULL;
-    buf_addf(&json, "{\"id\":\"%s\",\"timestamp\":\"2026-01-01T00:00:00.000001\",\"source\":\"%s\",%s}", id_of(n, id), source, fields);
+    buf_addf(&json, "{\"id\":\"%s\",\"timestamp\":\"2026-01-01T00:00:00.000001\",\"source\":\"%s\",%s}",
+             id_of(n, id), source, fields);
     if (!view_add(v, kind, buf_str(&json), &e))
         fail_msg("%s", err_text(e));
 }
@@ -28,23 +29,28 @@ static void add(struct view *v, enum event_kind kind, unsigned n, const char *so
 static void message(struct view *v, unsigned n, const char *text)
 {
     autobuf f = {0};
-    buf_addf(&f, "\"llm_message\":{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"%s\"}]},\"kind\":\"MessageEvent\"", text);
+    buf_addf(
+        &f,
+        "\"llm_message\":{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"%s\"}]},\"kind\":\"MessageEvent\"",
+        text);
     add(v, EVENT_MESSAGE, n, "user", f.p);
 }
 
 static void system_prompt(struct view *v, unsigned n)
 {
-    add(v, EVENT_SYSTEM_PROMPT, n, "agent", "\"system_prompt\":{\"type\":\"text\",\"text\":\"prompt\"},\"kind\":\"SystemPromptEvent\"");
+    add(v, EVENT_SYSTEM_PROMPT, n, "agent",
+        "\"system_prompt\":{\"type\":\"text\",\"text\":\"prompt\"},\"kind\":\"SystemPromptEvent\"");
 }
 
 static void action(struct view *v, unsigned n, unsigned response, bool thinks)
 {
     autobuf f = {0};
-    buf_addf(&f,
-             "\"thought\":[],\"thinking_blocks\":[%s],\"action\":{\"thought\":\"t\",\"kind\":\"ThinkAction\"},\"tool_name\":\"think\","
-             "\"tool_call_id\":\"c%u\",\"tool_call\":{\"id\":\"c%u\",\"name\":\"think\",\"arguments\":\"{}\"},\"llm_response_id\":\"r%u\","
-             "\"kind\":\"ActionEvent\"",
-             thinks ? "{\"type\":\"thinking\",\"thinking\":\"x\"}" : "", n, n, response);
+    buf_addf(
+        &f,
+        "\"thought\":[],\"thinking_blocks\":[%s],\"action\":{\"thought\":\"t\",\"kind\":\"ThinkAction\"},\"tool_name\":\"think\","
+        "\"tool_call_id\":\"c%u\",\"tool_call\":{\"id\":\"c%u\",\"name\":\"think\",\"arguments\":\"{}\"},\"llm_response_id\":\"r%u\","
+        "\"kind\":\"ActionEvent\"",
+        thinks ? "{\"type\":\"thinking\",\"thinking\":\"x\"}" : "", n, n, response);
     add(v, EVENT_ACTION, n, "agent", f.p);
 }
 
@@ -52,10 +58,11 @@ static void result(struct view *v, unsigned n, unsigned of)
 {
     char id[40];
     autobuf f = {0};
-    buf_addf(&f,
-             "\"tool_name\":\"think\",\"tool_call_id\":\"c%u\",\"action_id\":\"%s\",\"observation\":{\"content\":[{\"type\":\"text\","
-             "\"text\":\"done\"}],\"kind\":\"ThinkObservation\"},\"kind\":\"ObservationEvent\"",
-             of, id_of(of, id));
+    buf_addf(
+        &f,
+        "\"tool_name\":\"think\",\"tool_call_id\":\"c%u\",\"action_id\":\"%s\",\"observation\":{\"content\":[{\"type\":\"text\","
+        "\"text\":\"done\"}],\"kind\":\"ThinkObservation\"},\"kind\":\"ObservationEvent\"",
+        of, id_of(of, id));
     add(v, EVENT_OBSERVATION, n, "environment", f.p);
 }
 
@@ -72,9 +79,11 @@ static struct view *history(unsigned pairs)
     return v;
 }
 
-static struct condenser usual = {.max_size = 20, .keep_first = 2, .attempts = 5, .minimum_progress = 0.1, .scaling = 0.8};
+static struct condenser usual = {
+    .max_size = 20, .keep_first = 2, .attempts = 5, .minimum_progress = 0.1, .scaling = 0.8};
 
-static void assert_range(const struct view *v, unsigned reasons, const struct condense_limits *limits, size_t from, size_t to)
+static void assert_range(const struct view *v, unsigned reasons, const struct condense_limits *limits,
+                         size_t from, size_t to)
 {
     size_t f = 0, t = 0;
     assert_true(condense_range(v, limits, reasons, &f, &t));
@@ -93,7 +102,8 @@ static void test_reasons(void **state)
     assert_int_equal(condense_reasons(v, &limits, false), CONDENSE_EVENTS);
     add(v, EVENT_CONDENSATION_REQUEST, 91, "environment", "\"kind\":\"CondensationRequest\"");
     limits.max_tokens = 10;
-    assert_int_equal(condense_reasons(v, &limits, false), CONDENSE_EVENTS | CONDENSE_REQUEST | CONDENSE_TOKENS);
+    assert_int_equal(condense_reasons(v, &limits, false),
+                     CONDENSE_EVENTS | CONDENSE_REQUEST | CONDENSE_TOKENS);
     limits.max_tokens = 1000000;
     limits.tool_tokens = 1000000;
     assert_true(condense_reasons(v, &limits, false) & CONDENSE_TOKENS);
@@ -105,7 +115,8 @@ static void test_ranges(void **state)
     (void)state;
     struct condense_limits limits = {.condenser = &usual};
     struct view *v = history(10); /* 22 items */
-    assert_range(v, CONDENSE_EVENTS, &limits, 2, 16); /* 20 / 2 - 2 - 1 = 7 stay, and the result before them with its call */
+    assert_range(v, CONDENSE_EVENTS, &limits, 2,
+                 16); /* 20 / 2 - 2 - 1 = 7 stay, and the result before them with its call */
     assert_range(v, CONDENSE_REQUEST, &limits, 2, 14); /* 22 / 2 - 2 - 1 = 8 stay */
     assert_range(v, CONDENSE_EVENTS | CONDENSE_REQUEST, &limits, 2, 16);
     limits.max_tokens = 60; /* of some 150 */
@@ -240,21 +251,28 @@ static void test_configuration(void **state)
     (void)state;
     struct condenser_list list;
     autoerr e = NULL;
-    assert_true(read_one("{\"kind\":\"LLMSummarizingCondenser\",\"llm\":{\"model\":\"scripted/x\"}}", &list, &e));
+    assert_true(
+        read_one("{\"kind\":\"LLMSummarizingCondenser\",\"llm\":{\"model\":\"scripted/x\"}}", &list, &e));
     assert_int_equal(list.n, 1);
     assert_int_equal(list.at[0].max_size, 240);
     assert_int_equal(list.at[0].keep_first, 2);
     condensers_deinit(&list);
-    assert_true(read_one("{\"kind\":\"PipelineCondenser\",\"condensers\":[{\"kind\":\"NoOpCondenser\"},{\"kind\":\"LLMSummarizingCondenser\","
-                         "\"max_tokens\":null,\"max_size\":80,\"keep_first\":10,\"llm\":{\"model\":\"scripted/x\"}}]}",
-                         &list, &e));
+    assert_true(read_one(
+        "{\"kind\":\"PipelineCondenser\",\"condensers\":[{\"kind\":\"NoOpCondenser\"},{\"kind\":\"LLMSummarizingCondenser\","
+        "\"max_tokens\":null,\"max_size\":80,\"keep_first\":10,\"llm\":{\"model\":\"scripted/x\"}}]}",
+        &list, &e));
     assert_int_equal(list.n, 1);
     assert_int_equal(list.at[0].max_size, 80);
     condensers_deinit(&list);
     static const char *const bad[] = {
-        "3", "{\"kind\":\"X\"}", "{\"kind\":\"LLMSummarizingCondenser\"}", "{\"llm\":{\"model\":\"scripted/x\"},\"max_size\":4}",
-        "{\"llm\":{\"model\":\"scripted/x\"},\"keep_first\":-1}", "{\"llm\":{\"model\":\"scripted/x\"},\"max_tokens\":0}",
-        "{\"llm\":{\"model\":\"scripted/x\"},\"hard_context_reset_context_scaling\":1}", "{\"kind\":\"PipelineCondenser\"}",
+        "3",
+        "{\"kind\":\"X\"}",
+        "{\"kind\":\"LLMSummarizingCondenser\"}",
+        "{\"llm\":{\"model\":\"scripted/x\"},\"max_size\":4}",
+        "{\"llm\":{\"model\":\"scripted/x\"},\"keep_first\":-1}",
+        "{\"llm\":{\"model\":\"scripted/x\"},\"max_tokens\":0}",
+        "{\"llm\":{\"model\":\"scripted/x\"},\"hard_context_reset_context_scaling\":1}",
+        "{\"kind\":\"PipelineCondenser\"}",
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         autoerr why = NULL;
@@ -267,9 +285,14 @@ static void test_configuration(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reasons),        cmocka_unit_test(test_ranges),    cmocka_unit_test(test_answers_stay_whole),
-        cmocka_unit_test(test_thinking_stays_whole), cmocka_unit_test(test_open_calls_stay), cmocka_unit_test(test_the_event),
-        cmocka_unit_test(test_shorter_prompts), cmocka_unit_test(test_configuration),
+        cmocka_unit_test(test_reasons),
+        cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_answers_stay_whole),
+        cmocka_unit_test(test_thinking_stays_whole),
+        cmocka_unit_test(test_open_calls_stay),
+        cmocka_unit_test(test_the_event),
+        cmocka_unit_test(test_shorter_prompts),
+        cmocka_unit_test(test_configuration),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

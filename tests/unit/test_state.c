@@ -135,7 +135,8 @@ static void info_has_every_field_with_both_generations_of_names(void **state)
     assert_true(str_is(json_get_str(info, "execution_status"), "idle"));
     assert_true(json_equal(json_get(info, "execution_status"), json_get(info, "agent_status")));
     assert_true(json_equal(json_get(info, "secret_registry"), json_get(info, "secrets_manager")));
-    assert_int_equal(json_count(json_get(json_get(info, "secret_registry"), "secret_sources")), 4); /* the context's, too */
+    assert_int_equal(json_count(json_get(json_get(info, "secret_registry"), "secret_sources")),
+                     4); /* the context's, too */
     assert_true(str_is(json_get_str(json_get(info, "workspace"), "kind"), "LocalWorkspace"));
     assert_true(str_is(json_get_str(json_get(info, "workspace"), "working_dir"), "/work"));
     assert_int_equal(json_get_int(info, "max_iterations", 0), 77);

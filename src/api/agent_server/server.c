@@ -81,7 +81,6 @@ static void get_openapi(struct request *r, const void *args)
     request_reply_bytes(r, 200, "application/json", bytes_ref(app_of(r)->openapi));
 }
 
-
 /* ---- the table ---- */
 
 static const struct route_response status_responses[] = {

@@ -296,7 +296,8 @@ bool analyzer_check(const struct json_value *v, const struct json_path *path, st
     if (!e)
         return true;
     if (e->code)
-        json_problem_at(problems, path, "union_tag_invalid", str_from(err_text(e)), &(struct json_input){.value = v}, STR_NONE);
+        json_problem_at(problems, path, "union_tag_invalid", str_from(err_text(e)),
+                        &(struct json_input){.value = v}, STR_NONE);
     else
         problem_value(problems, path, v, err_text(e));
     return false;

@@ -17,8 +17,7 @@
 static bool cookie_valid(const struct request *r, struct str value)
 {
     char key[COOKIE_VALUE_MAX];
-    return value.n <= sizeof(key) &&
-           request_key_valid(r, str_make(key, url_decode(key, value, false, NULL)));
+    return value.n <= sizeof(key) && request_key_valid(r, str_make(key, url_decode(key, value, false, NULL)));
 }
 
 /* A browser may have several: one from before the key changed, one partitioned and one not. Any will do. */
