@@ -38,7 +38,8 @@ static bool numbers_read(struct condenser *c, const struct json_value *config, s
                            (long long)integers[i].least);
     }
     for (size_t i = 0; i < ARRAY_LEN(fractions); i++) {
-        double *out = (double *)((char *)c + fractions[i].offset);
+        void *at = (char *)c + fractions[i].offset;
+        double *out = at;
         *out = fractions[i].otherwise;
         if (json_is_null(json_get(config, fractions[i].key)))
             continue;

@@ -160,7 +160,7 @@ static const struct jinja_expr *literal_new(struct jinja_parser *p, struct jinja
 /* Comma-separated expressions up to `close`, which is taken. Of keyword arguments only those of `default` are known. */
 static bool parse_args(struct jinja_parser *p, const char *close, struct jinja_expr *x)
 {
-    const struct jinja_expr *args[64];
+    const struct jinja_expr *args[64] = {NULL};
     size_t n = 0;
     while (!jinja_is_sign(p, close)) {
         if (n == ARRAY_LEN(args))

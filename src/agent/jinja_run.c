@@ -97,7 +97,9 @@ static bool eval_index(struct jinja_run *r, const struct jinja_expr *x, struct j
         return true;
     }
     int64_t n = (int64_t)jinja_count(&a), at = b.number < 0 ? b.number + n : b.number;
-    *out = at < 0 ? (struct jinja_value){.type = JINJA_UNDEFINED} : jinja_at(&a, (size_t)at);
+    *out = (struct jinja_value){.type = JINJA_UNDEFINED};
+    if (at >= 0)
+        *out = jinja_at(&a, (size_t)at);
     return jinja_spend(r, (size_t)n * JINJA_ITEM_BYTES, e);
 }
 

@@ -108,6 +108,8 @@ static bool condense(struct agent *a, const struct tool_set *tools, struct view 
     autoerr why = NULL;
     if (condense_step(&a->condensers, a->llm, offered, tools->n, view, host, asked, condensed, &why))
         return true;
+    if (!why)
+        return err_set(e, ERR_INTERNAL, "the condensation failed without a reason");
     if (e && !*e)
         *e = why->kind == ERR_CANCELLED ? steal(why) : err_masked(host, why);
     return false;

@@ -326,7 +326,9 @@ void clear_begin(struct bash *b)
     if (!b->clears || b->clearing || b->committing || b->repairs > 0 || b->stage != STAGE_OPEN)
         return;
     struct clearing *c = xcalloc(1, sizeof(*c));
-    *c = (struct clearing){.b = b, .waiters = steal(b->clears), .count = b->next_seq};
+    c->b = b;
+    c->waiters = steal(b->clears);
+    c->count = b->next_seq;
     b->clearing = true;
     atomic_store(&b->readable, 0);
     store_delete(b->config.store, b->stream, clear_stored, c);

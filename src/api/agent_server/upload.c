@@ -102,7 +102,8 @@ static void on_done(void *arg, struct str fields, const struct err *e)
             gone->kind = ERR_GONE;
         end_error(u, gone);
     } else if (status != WIRE_OK) {
-        struct hand_request refused = {.request = steal(u->request)};
+        struct request *request = steal(u->request);
+        struct hand_request refused = {.request = request};
         hand_request_refuse(&refused, (enum wire_status)status, wire_get_str(fields, F_MESSAGE));
         upload_settle(u);
     } else if (!u->body_over) {
