@@ -48,8 +48,12 @@ static void add_facts(const struct terminal *t, struct buf *out)
 
 static void add_output(struct terminal *t, struct output *o, struct buf *out)
 {
-    if (t->before.n)
-        buf_insert(&o->head, 0, buf_str(&t->before));
+    /* A shell that was interrupted ends its line first, now and then behind the end of the call: that is no output. */
+    struct str before = buf_str(&t->before);
+    while (before.n && before.p[0] == '\n')
+        before = str_sub(before, 1, before.n);
+    if (before.n)
+        buf_insert(&o->head, 0, before);
     buf_deinit(&t->before);
     struct buf *last = o->elided ? &o->tail : &o->head;
     buf_truncate(last, str_trim_right(buf_str(last)).n);
