@@ -22,12 +22,11 @@ static void check(struct str text)
 
 static void take(struct screen *screen)
 {
-    struct buf head = {0}, tail = {0};
-    screen_take(screen, &head, &tail);
-    check(buf_str(&head));
-    check(buf_str(&tail));
-    buf_deinit(&head);
-    buf_deinit(&tail);
+    struct output out = {0};
+    screen_take(screen, &out);
+    check(buf_str(&out.head));
+    check(buf_str(&out.tail));
+    output_deinit(&out);
 }
 
 static void on_mark(void *arg, char kind, struct str body)
