@@ -96,6 +96,19 @@ void mailbox_post(struct mailbox *m, struct mail *mail)
         free_mails(mail);
 }
 
+static void notice_free(struct mail *mail)
+{
+    free(mail);
+}
+
+void mailbox_notify(struct mailbox *m, uint64_t tag)
+{
+    struct mail *mail = xcalloc(1, sizeof(*mail));
+    mail->tag = tag;
+    mail->free = notice_free;
+    mailbox_post(m, mail);
+}
+
 void mailbox_cancel(struct mailbox *m)
 {
     WITH_LOCK(&m->lock)

@@ -23,7 +23,9 @@ struct mailbox *mailbox_ref(struct mailbox *m);
 void mailbox_unref(struct mailbox *m);
 uint64_t mailbox_tag(struct mailbox *m);                 /* a number not used before in this mailbox */
 void mailbox_post(struct mailbox *m, struct mail *mail); /* any thread; a closed mailbox frees the mail */
-void mailbox_cancel(struct mailbox *m);                  /* any thread */
+/* Posts a mail that is nothing but its tag: "look again". Whoever takes it frees it with free(). Any thread. */
+void mailbox_notify(struct mailbox *m, uint64_t tag);
+void mailbox_cancel(struct mailbox *m); /* any thread */
 bool mailbox_cancelled(struct mailbox *m);
 void mailbox_close(struct mailbox *m); /* the run thread, at its end; frees what waits */
 

@@ -8,11 +8,6 @@
 #define SETTLE_TAG \
     UINT64_MAX /* mail: look again (run_settle); mailbox_tag counts up from 1 and never gets there */
 
-static void mail_free(struct mail *m)
-{
-    free(m);
-}
-
 /* ---- ends ---- */
 
 /* Ends the run: results for open actions, the status, and the event that explains it, in one commit. False when that
@@ -105,11 +100,8 @@ void run_settle(struct conversation *c)
     struct run *run = c->run;
     if (!run || !run->settle_wanted || c->outstanding > 0 || run->starts > 0)
         return;
-    struct mail *m = xcalloc(1, sizeof(*m));
     run->settle_wanted = false;
-    m->tag = SETTLE_TAG;
-    m->free = mail_free;
-    mailbox_post(run->mailbox, m);
+    mailbox_notify(run->mailbox, SETTLE_TAG);
 }
 
 static void settle_wait(struct turn *t)

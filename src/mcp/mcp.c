@@ -113,20 +113,13 @@ static bool under_way_locked(const struct mcp *m, bool starts)
     return false;
 }
 
-static void watch_free(struct mail *mail)
-{
-    free(mail);
-}
-
 /* Under the lock. */
 static void watcher_tell(struct mcp *m)
 {
     if (!m->watcher || under_way_locked(m, m->watcher_starts))
         return;
     struct mailbox *mailbox = steal(m->watcher);
-    struct mail *mail = xcalloc(1, sizeof(*mail));
-    *mail = (struct mail){.tag = m->watcher_tag, .free = watch_free};
-    mailbox_post(mailbox, mail);
+    mailbox_notify(mailbox, m->watcher_tag);
     mailbox_unref(mailbox);
 }
 

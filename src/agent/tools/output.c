@@ -4,7 +4,6 @@
 #include "base/thread.h"
 #include <stdlib.h>
 
-#define WINDOW (256 * 1024) /* bytes that the hand may send ahead */
 #define OUTPUT_TIMEOUT_MS 120000
 /* Bytes that are kept, masked. A hand sends at most KEEP_WHOLE_MAX (64 MiB); one that is none of ours could go on. */
 #define OUTPUT_KEPT_MAX ((size_t)128 * 1024 * 1024)
@@ -22,7 +21,7 @@ struct uuid output_piece_id(const struct uuid *action, unsigned index)
 struct incoming {
     pthread_mutex_t lock; /* shared with the loop's callbacks */
     unsigned refs;
-    struct buf data; /* at most WINDOW */
+    struct buf data; /* at most WIRE_CREDIT_INITIAL: credit is given back as it is taken */
     bool waiting, done;
     struct err *error;
     struct mailbox *mailbox;
@@ -43,21 +42,13 @@ static void incoming_unref(struct incoming *in)
     free(in);
 }
 
-static void mail_free(struct mail *m)
-{
-    free(m);
-}
-
 /* Under the lock. */
 static void incoming_wake(struct incoming *in)
 {
     if (!in->waiting)
         return;
-    struct mail *m = xcalloc(1, sizeof(*m));
     in->waiting = false;
-    m->tag = in->tag;
-    m->free = mail_free;
-    mailbox_post(in->mailbox, m);
+    mailbox_notify(in->mailbox, in->tag);
 }
 
 static void on_data(void *arg, enum wire_stream stream, struct str data)

@@ -31,21 +31,13 @@ static void saving_unref(struct saving *s)
     free(s);
 }
 
-static void mail_free(struct mail *m)
-{
-    free(m);
-}
-
 /* Under the lock: wakes the tool if it waits. */
 static void saving_wake(struct saving *s)
 {
     if (!s->waiting)
         return;
-    struct mail *m = xcalloc(1, sizeof(*m));
     s->waiting = false;
-    m->tag = s->tag;
-    m->free = mail_free;
-    mailbox_post(s->mailbox, m);
+    mailbox_notify(s->mailbox, s->tag);
 }
 
 static void on_writable(void *arg, uint64_t total)
