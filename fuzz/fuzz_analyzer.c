@@ -1,6 +1,6 @@
 /* analyzer: commands as a model writes them, in any disguise. Judging must end, and agree with itself; what the shell's eye
  * reads stays within its bounds. */
-#include "agent/analyzer.h"
+#include "agent/analyzer/analyzer.h"
 #include "base/cleanup.h"
 #include "base/utf8.h"
 #include <stdlib.h>

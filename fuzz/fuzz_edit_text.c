@@ -1,6 +1,6 @@
 /* edit_text: what the editor makes of a file's bytes. A text that is not changed has to come back as it was. */
 #include "base/utf8.h"
-#include "hand/edit.h"
+#include "hand/edit/edit.h"
 #include <stdint.h>
 #include <stdlib.h>
 

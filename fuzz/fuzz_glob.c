@@ -1,7 +1,7 @@
 /* glob: a pattern, a zero byte, and a path. What matches may be below each of its directories; a name without special
  * characters matches itself. */
-#include "hand/glob_pattern.h"
-#include "hand/ignore.h"
+#include "hand/search/glob_pattern.h"
+#include "hand/search/ignore.h"
 #include <stdlib.h>
 
 static void must(bool ok)

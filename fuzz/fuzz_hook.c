@@ -1,6 +1,6 @@
 /* hook: a hook configuration, which anybody may send or put into a repository, and what a hook prints. The first byte
  * chooses. What is accepted must be accepted again as it is shown, and be shown the same. */
-#include "agent/hook.h"
+#include "agent/hook/hook.h"
 #include <stdlib.h>
 
 static void must(bool ok)

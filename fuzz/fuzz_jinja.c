@@ -1,5 +1,5 @@
 /* jinja: a template of a stranger. Whatever it is, it ends, within its bounds, in a text or in an error that names a line. */
-#include "agent/jinja.h"
+#include "agent/jinja/jinja.h"
 #include <stdlib.h>
 
 static const char variables[] =

@@ -1,6 +1,6 @@
 /* patch: a patch, a zero byte, and the text of the file that it changes. The lines of the result are as many as the patch
  * says. */
-#include "hand/patch.h"
+#include "hand/patch/patch.h"
 #include <stdlib.h>
 
 static void must(bool ok)

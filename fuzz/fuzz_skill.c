@@ -1,6 +1,6 @@
 /* skill: a file of a stranger's repository: front matter, triggers, and what the model would read of it. What is accepted must
  * be a skill that is the same when it is read back from the form in which it is stored. The first byte chooses the kind. */
-#include "agent/skill.h"
+#include "agent/skill/skill.h"
 #include "base/utf8.h"
 #include <stdlib.h>
 

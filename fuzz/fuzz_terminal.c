@@ -1,6 +1,6 @@
 /* What comes out of a terminal: any bytes, cut anywhere, must become bounded, valid UTF-8 without control characters. */
 #include "base/utf8.h"
-#include "hand/terminal_vt.h"
+#include "hand/terminal/vt.h"
 #include <stdlib.h>
 
 #define NONCE "0123456789abcdef0123456789abcdef"

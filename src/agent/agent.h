@@ -4,17 +4,17 @@
  * append, so that it keeps nothing that the log does not have. */
 #pragma once
 #include "agent/event.h"
-#include "agent/hook.h"
+#include "agent/hook/hook.h"
 #include "agent/mask.h"
-#include "agent/skill.h"
+#include "agent/skill/skill.h"
 #include "agent/tool.h"
-#include "agent/view.h"
+#include "agent/view/view.h"
 #include "json/schema.h"
 #include "llm/llm.h"
 #include "workspace/hand.h"
 
 struct agent;
-struct analyzer; /* agent/analyzer.h */
+struct analyzer; /* agent/analyzer/analyzer.h */
 
 /* `config` is the agent object as the client sent it, secrets in clear. Errors name the field. Unknown tool names are no
  * error here (they fail at first use): see agent_check. `env` as for llm_new. */

@@ -1,8 +1,8 @@
 /* agent_config: what an agent is made of; private to agent.c and prompt.c. */
 #pragma once
-#include "agent/condenser.h"
+#include "agent/condenser/condenser.h"
 #include "agent/internal.h"
-#include "agent/skill.h"
+#include "agent/skill/skill.h"
 #include <stdatomic.h>
 
 struct tool_filter;

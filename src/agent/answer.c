@@ -1,5 +1,5 @@
 /* From a model's answer to events. All calls of an answer are appended at once, with its usage, before the first is run. */
-#include "agent/analyzer.h"
+#include "agent/analyzer/analyzer.h"
 #include "agent/internal.h"
 #include "base/utf8.h"
 

@@ -1,6 +1,6 @@
 /* What an agent is taught: its skills, and its system prompt where that is the client's own. */
 #include "agent/agent_config.h"
-#include "agent/jinja.h"
+#include "agent/jinja/jinja.h"
 #include "base/log.h"
 #include "base/path.h"
 

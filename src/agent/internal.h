@@ -1,7 +1,7 @@
 /* internal: what the files of this folder share and nobody else needs. */
 #pragma once
 #include "agent/agent.h"
-#include "agent/hook_run.h"
+#include "agent/hook/run.h"
 #include "agent/tool.h"
 #include "base/cleanup.h"
 

@@ -1,5 +1,5 @@
 /* Confirmation policies: which calls wait for a person. */
-#include "agent/analyzer.h"
+#include "agent/analyzer/analyzer.h"
 #include "agent/internal.h"
 
 static const char *const risks[] = {"UNKNOWN", "LOW", "MEDIUM", "HIGH"};

@@ -1,6 +1,6 @@
 /* One turn of the agent: run what is open, or ask the model and act on its answer. */
 #include "agent/agent_config.h"
-#include "agent/view_items.h"
+#include "agent/view/items.h"
 #include "base/log.h"
 
 #define FILTERED \

@@ -1,6 +1,6 @@
 /* Stuck detection: is the agent going round in circles? Events are compared by a hash of what the reference names, so that
  * looking costs nothing that grows with them. */
-#include "agent/view_items.h"
+#include "agent/view/items.h"
 #include "base/utf8.h"
 
 #define EVENTS_MIN 3        /* fewer say nothing */

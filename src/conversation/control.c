@@ -1,6 +1,6 @@
 /* control: what clients ask of a conversation. Each function decides under the append lock and queues one commit; the
  * run thread, if there is one, sees the outcome in the pending status. */
-#include "agent/analyzer.h"
+#include "agent/analyzer/analyzer.h"
 #include "base/clock.h"
 #include "conversation/internal.h"
 

@@ -1,5 +1,5 @@
 /* create: the row, the claim, the workspace and the first message of a new conversation. */
-#include "agent/analyzer.h"
+#include "agent/analyzer/analyzer.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/path.h"

@@ -1,7 +1,7 @@
 /* hooks: where a conversation's hooks run. All but SessionEnd run on the run's own thread, at the places of its loop that
- * this file fills; those around a tool run with the tool (agent/hook_run.h). What the log says decides what has been run:
+ * this file fills; those around a tool run with the tool (agent/hook/run.h). What the log says decides what has been run:
  * nothing about it is kept anywhere else. */
-#include "agent/hook_run.h"
+#include "agent/hook/run.h"
 #include "conversation/turn.h"
 
 #define BLOCKED_MAX 100 /* of each kind are kept in the state; older ones are in the log */

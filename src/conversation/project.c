@@ -2,8 +2,8 @@
  * conversation's hand before the first event and never again. What was found is committed together with that event, so that
  * it stays the same whatever becomes of the files. Only the first message waits for it, and not for long: without an answer
  * in time the conversation begins without those skills. */
-#include "agent/jinja.h"
-#include "agent/skill_hand.h"
+#include "agent/jinja/jinja.h"
+#include "agent/skill/hand.h"
 #include "base/log.h"
 #include "conversation/internal.h"
 

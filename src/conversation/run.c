@@ -2,7 +2,7 @@
  * have; it waits only in its mailbox. It leaves when, under the append lock, the status is not RUNNING any more. */
 #include "base/clock.h"
 #include "base/log.h"
-#include "agent/analyzer.h"
+#include "agent/analyzer/analyzer.h"
 #include "conversation/turn.h"
 
 #define SETTLE_TAG \

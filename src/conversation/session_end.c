@@ -1,7 +1,7 @@
 /* session_end: SessionEnd hooks. A session is open from a conversation's first run in this process until it is deleted, leaves
  * memory, or the server ends. Nobody waits for these hooks but the server's own end, and that not for long. They run one
  * after the other by callbacks on the loop. What they did is in the log, unless the conversation is gone. */
-#include "agent/hook_run.h"
+#include "agent/hook/run.h"
 #include "base/log.h"
 #include "conversation/internal.h"
 

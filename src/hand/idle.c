@@ -1,6 +1,6 @@
 /* Two silences: no calls for a while, which the mind is told, and nothing heard at all, which ends a remote hand. */
 #include "hand/process.h"
-#include "hand/terminal.h"
+#include "hand/terminal/terminal.h"
 
 static void idle_over(void *arg)
 {

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "agent/analyzer.h"
+#include "agent/analyzer/analyzer.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 

@@ -5,8 +5,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "agent/condenser.h"
-#include "agent/view_items.h"
+#include "agent/condenser/condenser.h"
+#include "agent/view/items.h"
 
 /* Ids count up from 1; the nth event has the id with n in its last digits. */
 static const char *id_of(unsigned n, char text[40])

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "agent/hook.h"
+#include "agent/hook/hook.h"
 #include "base/cleanup.h"
 #include "base/utf8.h"
 

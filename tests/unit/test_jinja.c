@@ -1,5 +1,5 @@
 /* The template language of system prompts: what templates become, and what they may not do. */
-#include "agent/jinja.h"
+#include "agent/jinja/jinja.h"
 #include "base/cleanup.h"
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* OP_PATCH of a real hand, and the making of texts without one. */
 #include "hand_peer.h"
 #include "base/fd.h"
-#include "hand/patch.h"
+#include "hand/patch/patch.h"
 
 static char dir[64];
 

@@ -1,7 +1,7 @@
 /* OP_GLOB and OP_GREP of a real hand, and the pattern language itself. */
 #include "hand_peer.h"
-#include "hand/glob_pattern.h"
-#include "hand/grep.h"
+#include "hand/search/glob_pattern.h"
+#include "hand/search/grep.h"
 #include <time.h>
 
 static char dir[64];

@@ -1,5 +1,5 @@
 /* Skills: the forms in which they come, when their triggers fire, and what the model reads of them. */
-#include "agent/skill.h"
+#include "agent/skill/skill.h"
 #include "base/cleanup.h"
 #include "base/utf8.h"
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* /api/hooks: the hooks that a project brings, read by the hand that serves its directory. They run only in conversations
  * that a client starts with them. */
-#include "agent/hook.h"
+#include "agent/hook/hook.h"
 #include "api/agent_server/hand_request.h"
 #include "base/cleanup.h"
 

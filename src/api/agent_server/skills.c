@@ -1,7 +1,7 @@
 /* Skills that an agent could be given: those of a project and of the user, found by the hand that serves the project's path,
  * and one that names the hosts of a sandbox. Public and organisation skills are clones of repositories elsewhere, which
  * this server does not make: there are none of them. */
-#include "agent/skill_hand.h"
+#include "agent/skill/hand.h"
 #include "api/agent_server/hand_request.h"
 #include "base/cleanup.h"
 

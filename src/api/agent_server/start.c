@@ -1,5 +1,5 @@
 /* POST /api/conversations: a new conversation, or one that is there already. */
-#include "agent/analyzer.h"
+#include "agent/analyzer/analyzer.h"
 #include "api/agent_server/app.h"
 #include "api/agent_server/start.h"
 #include "base/cleanup.h"
