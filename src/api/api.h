@@ -12,12 +12,17 @@
 #include "net/server.h"
 #include "net/static.h"
 
-/* The release of the OpenHands agent server whose wire this is. Clients compare it before they use a feature. */
+/* The releases of OpenHands whose wire this is. Clients compare the first before they use a feature. */
 #define AGENT_SERVER_API_VERSION "1.43.1"
+#define LEGACY_API_VERSION "0.53.0"
 
-struct agent_server; /* the dialect of port 8000 */
+struct api;     /* one dialect at work */
+struct dialect; /* what is constant about one: its tables */
 
-struct agent_server_config {
+extern const struct dialect agent_server_dialect; /* port 8000 */
+extern const struct dialect legacy_dialect;       /* port 3000: OpenHands 0.53 */
+
+struct api_config {
     struct conversations *conversations;
     struct bash *bash;
     struct pool *pool;
@@ -26,15 +31,17 @@ struct agent_server_config {
     /* Session keys, as for the listener: sockets may send one as their first message. */
     const struct str *keys;
     size_t key_count;
+    const char *(*env)(const char *name);      /* configured environment: LLM_MODEL and others */
     struct str working_dir;                    /* absolute: what a relative workspace is relative to */
+    struct str workspace_path;                 /* absolute: below it conversations of 0.53 get theirs */
     const struct static_files *swagger_files;  /* for /docs; NULL: it is a plain list */
     const char *build_git_sha, *build_git_ref; /* shown in /server_info; NULL: "unknown" */
     double command_max_seconds;                /* likewise: longest timeout of an agent's command */
     double runtime_idle_timeout_seconds;       /* shown in /server_info; 0: null */
-    bool enable_vscode, enable_vnc;            /* as configured; neither is started here */
+    bool enable_vscode, enable_vnc;            /* as configured */
 };
 
-struct agent_server *agent_server_new(const struct agent_server_config *config);
-void agent_server_free(struct agent_server *a); /* after the loop has ended */
+struct api *api_new(const struct dialect *dialect, const struct api_config *config);
+void api_free(struct api *a); /* after the loop has ended */
 /* The whole table, for server_listen; lives as long as the dialect. */
-const struct route *agent_server_routes(const struct agent_server *a, size_t *count);
+const struct route *api_routes(const struct api *a, size_t *count);

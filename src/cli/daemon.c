@@ -27,11 +27,11 @@ struct daemon {
     struct outward *outward;
     struct conversations *conversations;
     struct bash *bash;
-    struct agent_server *agent_server;
+    struct api *agent_server, *legacy;
     struct static_files *swagger;
     const struct configuration *config;
     struct arena *arena; /* text that the parts borrow */
-    struct str data_dir, url;
+    struct str data_dir, url, legacy_url;
     struct str *keys;
     size_t key_count;
     uint64_t stop_timer;
@@ -188,14 +188,19 @@ static void hand_for(void *context, struct str path,
     conversations_hand_for(context, path, done, arg);
 }
 
+/* After how long whoever runs this machine stops it when it is idle; 0: never. */
+static double runtime_idle_seconds(void)
+{
+    double seconds = 0;
+    str_to_f64(str_from(environment_value("OH_RUNTIME_IDLE_TIMEOUT_SECONDS")), &seconds);
+    return seconds > 0 ? seconds : 0;
+}
+
 static bool start_conversations(struct daemon *d, const struct daemon_options *o, struct err **e)
 {
     autobuf cwd = {0}, scripts = {0};
-    const char *idle = environment_value("OH_RUNTIME_IDLE_TIMEOUT_SECONDS");
-    double idle_seconds = 0;
     if (!working_dir(&cwd, e))
         return false;
-    str_to_f64(str_from(idle), &idle_seconds);
     if (o->scripts_dir)
         path_join(&scripts, buf_str(&cwd), str_from(o->scripts_dir));
     d->conversations = conversations_new(
@@ -210,7 +215,7 @@ static bool start_conversations(struct daemon *d, const struct daemon_options *o
                     .scripts_dir = o->scripts_dir ? arena_str(d->arena, buf_str(&scripts)) : STR_NONE},
             .conversations_path = d->data_dir,
             .env = environment_value,
-            .command_max_s = idle_seconds > 0 ? idle_seconds * COMMAND_OF_IDLE : 0,
+            .command_max_s = runtime_idle_seconds() * COMMAND_OF_IDLE,
             .runs_max = process_limit_runs(),
             .idle_ms = (uint64_t)(o->config->conversation_idle_ttl_seconds * 1000),
         },
@@ -227,8 +232,16 @@ static bool start_conversations(struct daemon *d, const struct daemon_options *o
         .hand_context = d->conversations,
         .working_dir = buf_str(&cwd),
     });
+    return true;
+}
+
+static void start_dialects(struct daemon *d)
+{
+    autobuf cwd = {0}, workspace = {0};
+    working_dir(&cwd, NULL);
+    path_join(&workspace, buf_str(&cwd), d->config->workspace_path);
     d->swagger = find_swagger();
-    d->agent_server = agent_server_new(&(struct agent_server_config){
+    struct api_config config = {
         .conversations = d->conversations,
         .bash = d->bash,
         .pool = d->pool,
@@ -236,16 +249,19 @@ static bool start_conversations(struct daemon *d, const struct daemon_options *o
         .server = d->server,
         .keys = d->keys,
         .key_count = d->key_count,
+        .env = environment_value,
         .working_dir = arena_str(d->arena, buf_str(&cwd)),
+        .workspace_path = arena_str(d->arena, buf_str(&workspace)),
         .swagger_files = d->swagger,
         .build_git_sha = environment_value("OPENHANDS_BUILD_GIT_SHA"),
         .build_git_ref = environment_value("OPENHANDS_BUILD_GIT_REF"),
-        .runtime_idle_timeout_seconds = idle_seconds,
-        .command_max_seconds = idle_seconds > 0 ? idle_seconds * COMMAND_OF_IDLE : 0,
-        .enable_vscode = o->config->enable_vscode,
-        .enable_vnc = o->config->enable_vnc,
-    });
-    return true;
+        .runtime_idle_timeout_seconds = runtime_idle_seconds(),
+        .command_max_seconds = runtime_idle_seconds() * COMMAND_OF_IDLE,
+        .enable_vscode = d->config->enable_vscode,
+        .enable_vnc = d->config->enable_vnc,
+    };
+    d->agent_server = api_new(&agent_server_dialect, &config);
+    d->legacy = api_new(&legacy_dialect, &config);
 }
 
 /* ---- listening ---- */
@@ -285,15 +301,17 @@ static void names_collect(struct names *n, const struct configuration *c)
     }
 }
 
-static bool start_listener(struct daemon *d, const struct daemon_options *o, struct err **e)
+/* Gives its URL. */
+static bool listen_at(struct daemon *d, const struct daemon_options *o, const struct api *api,
+                      const char *name, int port, struct str *url, struct err **e)
 {
     struct names names = {0};
     names_collect(&names, o->config);
     struct listener_config config = {
         .host = o->host,
-        .port = o->port,
-        .name = "agent-server",
-        .app = d->agent_server,
+        .port = port,
+        .name = name,
+        .app = (void *)api,
         .keys = d->keys,
         .key_count = d->key_count,
         .origins = names.origins.at,
@@ -303,14 +321,27 @@ static bool start_listener(struct daemon *d, const struct daemon_options *o, str
         .host_count = names.hosts.n,
         .root_path = names.root_path,
     };
-    config.routes = agent_server_routes(d->agent_server, &config.route_count);
+    config.routes = api_routes(api, &config.route_count);
     struct listener *l = server_listen(d->server, &config, e);
     vec_deinit(&names.origins);
     vec_deinit(&names.hosts);
     if (!l)
         return false;
-    d->url = arena_printf(d->arena, strchr(o->host, ':') ? "http://[%s]:%d" : "http://%s:%d", o->host,
-                          listener_port(l));
+    *url = arena_printf(d->arena, strchr(o->host, ':') ? "http://[%s]:%d" : "http://%s:%d", o->host,
+                        listener_port(l));
+    return true;
+}
+
+static bool start_listeners(struct daemon *d, const struct daemon_options *o, struct err **e)
+{
+    autoerr why = NULL;
+    if (!listen_at(d, o, d->agent_server, "agent-server", o->port, &d->url, e))
+        return false;
+    if (o->legacy_port < 0 || listen_at(d, o, d->legacy, "0.53", o->legacy_port, &d->legacy_url, &why))
+        return true;
+    if (!o->legacy_optional || why->kind != ERR_CONFLICT)
+        return err_set(e, why->kind, "%s", err_text(why));
+    log_warn("the 0.53 API is not served: %s", err_text(why));
     return true;
 }
 
@@ -343,8 +374,10 @@ struct daemon *daemon_start(const struct daemon_options *o, struct err **e)
     d->config = o->config;
     raise_files();
     collect_keys(d, o);
-    if (start_store(d, o, e) && start_machinery(d, o, e) && start_conversations(d, o, e) &&
-        start_listener(d, o, e)) {
+    if (start_store(d, o, e) && start_machinery(d, o, e) && start_conversations(d, o, e)) {
+        start_dialects(d);
+    }
+    if (d->agent_server && start_listeners(d, o, e)) {
         if (o->announce)
             write_url(d);
         conversations_recover(d->conversations);
@@ -358,6 +391,11 @@ struct daemon *daemon_start(const struct daemon_options *o, struct err **e)
 const char *daemon_url(const struct daemon *d)
 {
     return d->url.p;
+}
+
+const char *daemon_legacy_url(const struct daemon *d)
+{
+    return d->legacy_url.p;
 }
 
 static void hands_closed(void *arg)
@@ -441,7 +479,8 @@ void daemon_free(struct daemon *d)
     if (d->conversations)
         conversations_free(d->conversations);
     bash_free(d->bash);
-    agent_server_free(d->agent_server);
+    api_free(d->agent_server);
+    api_free(d->legacy);
     static_free(d->swagger);
     if (d->hands)
         hands_free(d->hands);

@@ -12,7 +12,9 @@
 struct daemon_options {
     const struct configuration *config;
     const char *host;
-    int port;                 /* 0: any free one */
+    int port;                 /* of the agent-server API; 0: any free one */
+    int legacy_port;          /* of the 0.53 API; 0: any free one; -1: none */
+    bool legacy_optional;     /* goes without it, with a warning, when its port is busy */
     const char *data_dir;     /* --data, or NULL */
     const char *scripts_dir;  /* --scripts, or NULL */
     const char *hand_program; /* NULL: found beside handsd */
@@ -24,7 +26,8 @@ struct daemon;
 
 /* Listens when it returns. ERR_CONFLICT: another process owns the data directory, or the port is busy. */
 struct daemon *daemon_start(const struct daemon_options *options, struct err **e);
-const char *daemon_url(const struct daemon *d); /* http://HOST:PORT */
+const char *daemon_url(const struct daemon *d);        /* http://HOST:PORT */
+const char *daemon_legacy_url(const struct daemon *d); /* NULL: there is none */
 /* Until stopped. False: something could not be waited for, and the process has to end without daemon_free. What was
  * acknowledged is on the disk, and hands end with their streams. */
 bool daemon_run(struct daemon *d);

@@ -205,6 +205,7 @@ static bool start_server(struct host *h, const struct run_options *o, struct err
         &(struct daemon_options){
             .config = h->config,
             .host = "127.0.0.1",
+            .legacy_port = -1,
             .data_dir = o->data,
             .scripts_dir = o->scripts,
             .extra_key = buf_str(&key),

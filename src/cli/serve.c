@@ -10,13 +10,15 @@
 #include <stdio.h>
 
 #define DEFAULT_PORT 8000
+#define DEFAULT_LEGACY_PORT 3000
 #define SIGNAL_STACK (64 * 1024)
 
 /* ---- the command line ---- */
 
 struct serve_options {
     const char *host, *config, *data, *scripts;
-    int port;
+    int port, legacy_port; /* the latter -1: off */
+    bool legacy_optional;  /* nobody has asked for it: a busy port is no error */
     bool insecure;
 };
 
@@ -52,7 +54,7 @@ static void print_help(FILE *to)
         "\n"
         "  --host HOST          address to listen on (127.0.0.1)\n"
         "  --port PORT          port of the agent-server API (8000; 0: any free one)\n"
-        "  --legacy-port off    the 0.53 API; not part of this version yet\n"
+        "  --legacy-port PORT   port of the 0.53 API (3000, unless it is busy; 0: any free one; off: none)\n"
         "  --config FILE        JSON configuration (OPENHANDS_AGENT_SERVER_CONFIG_PATH)\n"
         "  --data DIR           directory of the database (conversations_path of the configuration)\n"
         "  --scripts DIR        scripts of models named scripted/NAME\n"
@@ -86,10 +88,12 @@ static int parse_one(int option, struct serve_options *o)
         fprintf(stderr, "handsd: --port takes a number from 0 to 65535, not %s\n", optarg);
         return EXIT_USAGE;
     case OPT_LEGACY_PORT:
-        if (strcmp(optarg, "off") == 0)
+        o->legacy_optional = false;
+        o->legacy_port = -1;
+        if (strcmp(optarg, "off") == 0 || parse_port(optarg, &o->legacy_port))
             return -1;
-        fputs("handsd: --legacy-port: this version does not serve the 0.53 API yet\n", stderr);
-        return 1;
+        fprintf(stderr, "handsd: --legacy-port takes off or a number from 0 to 65535, not %s\n", optarg);
+        return EXIT_USAGE;
     case OPT_UI: fputs("handsd: --ui: this version does not serve a web interface yet\n", stderr); return 1;
     case OPT_HELP: print_help(stdout); return 0;
     default: print_help(stderr); return EXIT_USAGE;
@@ -179,7 +183,10 @@ static int fail(const struct err *e)
 
 int command_serve(int argc, char **argv)
 {
-    struct serve_options o = {.host = "127.0.0.1", .port = DEFAULT_PORT};
+    struct serve_options o = {.host = "127.0.0.1",
+                              .port = DEFAULT_PORT,
+                              .legacy_port = DEFAULT_LEGACY_PORT,
+                              .legacy_optional = true};
     autoerr e = NULL;
     int status = parse_options(argc, argv, &o);
     if (status >= 0)
@@ -197,6 +204,8 @@ int command_serve(int argc, char **argv)
     struct daemon *d = daemon_start(&(struct daemon_options){.config = config,
                                                              .host = o.host,
                                                              .port = o.port,
+                                                             .legacy_port = o.legacy_port,
+                                                             .legacy_optional = o.legacy_optional,
                                                              .data_dir = o.data,
                                                              .scripts_dir = o.scripts,
                                                              .announce = true},
@@ -206,6 +215,8 @@ int command_serve(int argc, char **argv)
         return fail(e);
     }
     printf("listening on %s (agent-server)\n", daemon_url(d));
+    if (daemon_legacy_url(d))
+        printf("listening on %s (0.53)\n", daemon_legacy_url(d));
     fflush(stdout);
     if (!daemon_run(d))
         _exit(0);

@@ -209,9 +209,12 @@ static bool decode_uuid(struct decoder *d, const struct slot *slot)
     struct str text = slot_text(slot);
     if (!text.p)
         return refuse(d, slot, "uuid_type", "Input should be a UUID as text");
-    if (!uuid_parse(text, slot->to))
+    if (uuid_parse(text, slot->to))
+        return true;
+    if (!(slot->field->flags & FIELD_LENIENT))
         return refuse(d, slot, "uuid_parsing",
                       "Input should be a UUID: 32 hexadecimal digits, with or without dashes");
+    *(struct uuid *)slot->to = (struct uuid){{0}};
     return true;
 }
 

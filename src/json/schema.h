@@ -24,6 +24,7 @@ struct json_list {
 size_t json_item_size(enum json_field_type type); /* of items without a schema */
 
 #define FIELD_REQUIRED 1u
+#define FIELD_LENIENT 4u  /* UUID: text that is none becomes the zero id, which nothing has */
 #define FIELD_NOT_NULL 2u /* an explicit null is an error; otherwise null means absent (clients send nulls) */
 
 struct json_schema;

@@ -57,7 +57,7 @@ def test_what_serve_refuses(tmp_path):
     data = ("--data", tmp_path / "data")
     exposed = handsd("serve", "--host", "0.0.0.0", "--port", "0", *data)
     assert exposed.returncode == 1 and "--insecure" in exposed.stderr
-    assert handsd("serve", "--legacy-port", "3000", *data).returncode == 1
+    assert handsd("serve", "--legacy-port", "many", *data).returncode == 2
     assert handsd("serve", "--config", tmp_path / "missing.json", *data).returncode == 1
     wrong = tmp_path / "wrong.json"
     for text in ("{", "[]", '{"session_api_keys": 5}', '{"session_api_keys": [5]}', '{"max_connections": "many"}',
@@ -74,6 +74,8 @@ def test_a_busy_port_and_a_busy_directory(make_server, tmp_path):
     server = make_server(data=tmp_path / "data")
     port = str(httpx.URL(server.url).port)
     busy = handsd("serve", "--port", port, "--data", tmp_path / "other")
+    assert busy.returncode == 1 and port in busy.stderr
+    busy = handsd("serve", "--port", "0", "--legacy-port", port, "--data", tmp_path / "other")
     assert busy.returncode == 1 and port in busy.stderr
     taken = handsd("serve", "--port", "0", "--data", tmp_path / "data")
     assert taken.returncode == 1 and "data" in taken.stderr

@@ -36,7 +36,7 @@ export async function startHandsd({ key } = {}) {
     const folder = mkdtempSync(join(tmpdir(), "handsd-js-"));
     const env = { ...process.env, OH_CONVERSATIONS_PATH: join(folder, "conversations") };
     if (key) env.SESSION_API_KEY = key;
-    const child = spawn(process.env.HANDSD ?? join(root, "build/handsd"), ["serve", "--port", "0", "--data", join(folder, "data")], {
+    const child = spawn(process.env.HANDSD ?? join(root, "build/handsd"), ["serve", "--port", "0", "--legacy-port", "off", "--data", join(folder, "data")], {
         stdio: ["ignore", "pipe", "inherit"],
         env,
     });

@@ -27,11 +27,13 @@ class Handsd:
         self.preload = preload
         self.process = None
         self.url = None
+        self.legacy_url = None  # of the 0.53 API
         self.http = None
+        self.legacy = None
         self.log = []
 
     def command(self):
-        command = [HANDSD, "serve", "--port", "0", "--data", str(self.data)]
+        command = [HANDSD, "serve", "--port", "0", "--legacy-port", "0", "--data", str(self.data)]
         if self.scripts:
             command += ["--scripts", str(self.scripts)]
         return command + self.args
@@ -54,10 +56,14 @@ class Handsd:
         timer.start()
         try:
             for line in self.process.stdout:
-                found = re.match(r"listening on (http://\S+) \(agent-server\)", line)
+                found = re.match(r"listening on (http://\S+) \((.+)\)", line)
+                if found and found.group(2) == "0.53":
+                    self.legacy_url = found.group(1)
+                    break
                 if found:
                     self.url = found.group(1)
-                    break
+                    if "off" in self.args:
+                        break
         finally:
             timer.cancel()
         self.reader = threading.Thread(target=self._drain, daemon=True)
@@ -68,6 +74,8 @@ class Handsd:
             raise RuntimeError("the server ended before it listened: " + "".join(self.log))
         headers = {"X-Session-API-Key": self.key} if self.key else {}
         self.http = httpx.Client(base_url=self.url, headers=headers, timeout=30)
+        if self.legacy_url:
+            self.legacy = httpx.Client(base_url=self.legacy_url, headers=headers, timeout=30)
         return self
 
     def _drain(self):
@@ -83,8 +91,9 @@ class Handsd:
         return self.end(signal.SIGKILL)
 
     def end(self, number):
-        if self.http:
-            self.http.close()
+        for client in (self.http, self.legacy):
+            if client:
+                client.close()
         if self.process.poll() is None:
             self.process.send_signal(number)
         status = self.process.wait(20)

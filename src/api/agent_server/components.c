@@ -118,5 +118,5 @@ const struct openapi_component agent_server_components[] = {
      ",\"runtime_idle_timeout_seconds\":{\"type\":[\"number\",\"null\"]},\"capabilities\":" TEXTS
      ",\"max_foreground_terminal_timeout_seconds\":{\"type\":[\"number\",\"null\"]},\"docs\":" TEXT
      ",\"redoc\":" TEXT ",\"server\":" TEXT "},\"required\":[\"uptime\",\"idle_time\"]}"},
+    {0},
 };
-const size_t agent_server_component_count = ARRAY_LEN(agent_server_components);

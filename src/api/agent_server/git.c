@@ -1,6 +1,7 @@
 /* Git: what changed in a workspace, asked of the hand that serves its path. The paths may stand in the query or, as older
  * clients have it, in the path. */
-#include "api/agent_server/hand_request.h"
+#include "api/agent_server/app.h"
+#include "api/hand_request.h"
 #include "base/cleanup.h"
 
 #define GIT_TIMEOUT_MS 130000 /* the hand's own bound is 120 s */

@@ -1,7 +1,8 @@
 /* /api/hooks: the hooks that a project brings, read by the hand that serves its directory. They run only in conversations
  * that a client starts with them. */
 #include "agent/hook/hook.h"
-#include "api/agent_server/hand_request.h"
+#include "api/agent_server/app.h"
+#include "api/hand_request.h"
 #include "base/cleanup.h"
 
 #define READ_TIMEOUT_MS 30000

@@ -1,4 +1,4 @@
-/* The server itself: probes, facts about it, its documentation. None of these needs a key. */
+/* The server itself: probes, facts about it. None of these needs a key. */
 #include "agent/tool.h"
 #include "api/agent_server/app.h"
 #include "base/cleanup.h"
@@ -29,7 +29,7 @@ static double seconds_since(uint64_t ns)
     return ns && now > ns ? (double)(now - ns) / (double)NS_PER_S : 0;
 }
 
-static void write_info(const struct agent_server *a, struct json_writer *w)
+static void write_info(const struct api *a, struct json_writer *w)
 {
     uint64_t last = server_last_request_ns(a->config.server);
     jw_object(w);
@@ -75,12 +75,6 @@ static void get_info(struct request *r, const void *args)
     request_reply_json(r, 200, &body);
 }
 
-static void get_openapi(struct request *r, const void *args)
-{
-    (void)args;
-    request_reply_bytes(r, 200, "application/json", bytes_ref(app_of(r)->openapi));
-}
-
 /* ---- the table ---- */
 
 static const struct route_response status_responses[] = {
@@ -97,7 +91,6 @@ static const struct route_response info_responses[] = {
 #define INFO                                                                                    \
     .tag = "Server Details", .flags = ROUTE_PUBLIC | ROUTE_INLINE, .responses = info_responses, \
     .response_count = 1
-#define PAGE .flags = ROUTE_PUBLIC | ROUTE_INLINE | ROUTE_HIDDEN
 static const struct route routes[] = {
     {.method = HTTP_GET_,
      .path = "/alive",
@@ -129,6 +122,5 @@ static const struct route routes[] = {
      .summary = "Get facts about the server",
      .operation = "get_server_info__get",
      INFO},
-    {.method = HTTP_GET_, .path = "/openapi.json", .handle = get_openapi, PAGE},
 };
 const struct route_table server_routes = {routes, ARRAY_LEN(routes)};

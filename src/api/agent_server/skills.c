@@ -2,7 +2,8 @@
  * and one that names the hosts of a sandbox. Public and organisation skills are clones of repositories elsewhere, which
  * this server does not make: there are none of them. */
 #include "agent/skill/hand.h"
-#include "api/agent_server/hand_request.h"
+#include "api/agent_server/app.h"
+#include "api/hand_request.h"
 #include "base/cleanup.h"
 
 #define SKILLS_TIMEOUT_MS 15000 /* the hand's own bound is 10 s */

@@ -90,7 +90,7 @@ bool socket_message_is_auth(const struct json_value *v)
 
 /* ---- authentication ---- */
 
-static bool key_valid(const struct agent_server *a, struct str key)
+static bool key_valid(const struct api *a, struct str key)
 {
     bool valid = false;
     for (size_t i = 0; i < a->config.key_count; i++)
@@ -166,7 +166,7 @@ static const struct socket_callbacks callbacks = {
 void socket_client_accept(struct request *r, const struct socket_kind *kind, struct str key,
                           const struct socket_client *client)
 {
-    struct agent_server *a = app_of(r);
+    struct api *a = app_of(r);
     bool open = a->config.key_count == 0;
     if (key.n == 0)
         key = request_header(r, "x-session-api-key");

@@ -26,7 +26,7 @@ struct socket_kind {
 };
 
 struct socket_client {
-    struct agent_server *app;
+    struct api *app;
     const struct socket_kind *kind;
     enum socket_stage stage;
     uint64_t socket, timer;

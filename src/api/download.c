@@ -1,7 +1,7 @@
 /* Sending a file: the hand reads it as far as it has credit, and gets more credit when the client has taken what was
  * there. So a client that stalls holds one window of credit, and the hand's other calls go on. Everything here runs on
  * the loop, but for the start. */
-#include "api/agent_server/files.h"
+#include "api/download.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/path.h"

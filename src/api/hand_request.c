@@ -1,4 +1,4 @@
-#include "api/agent_server/hand_request.h"
+#include "api/hand_request.h"
 #include "base/cleanup.h"
 #include "base/path.h"
 #include "base/utf8.h"

@@ -1,10 +1,8 @@
-/* /docs: Swagger UI where its files were found, else a plain list of routes; /redoc: always that list. Everything is our
+/* /openapi.json, made of the route table; /docs: Swagger UI where its files were found, else a plain list of routes; /redoc: always that list. Everything is our
  * own: the pages work without the internet, and may load nothing from elsewhere. */
-#include "api/agent_server/app.h"
+#include "api/app.h"
 #include "base/cleanup.h"
 #include "net/static.h"
-
-#define TITLE "OpenHands Agent Server"
 
 static const char *const method_names[HTTP_METHODS] = {
     [HTTP_GET_] = "GET",     [HTTP_POST_] = "POST",     [HTTP_PUT_] = "PUT",
@@ -24,16 +22,19 @@ static void add_html(struct buf *out, const char *text)
 }
 
 /* A page without a script: what there is, from the same table that routes. */
-static struct bytes *make_list(const struct agent_server *a)
+static struct bytes *make_list(const struct api *a)
 {
     autobuf page = {0};
     const char *tag = "";
+    buf_addf(&page,
+             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>%s</title>\n"
+             "<style>body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
+             "td{padding:.2em 1em .2em 0;vertical-align:top}code{white-space:nowrap}</style></head>\n"
+             "<body><h1>%s</h1>\n",
+             a->dialect->title, a->dialect->title);
     buf_add(
         &page,
-        STR("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>" TITLE "</title>\n"
-            "<style>body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
-            "td{padding:.2em 1em .2em 0;vertical-align:top}code{white-space:nowrap}</style></head>\n"
-            "<body><h1>" TITLE "</h1>\n<p>handsd " HANDSD_VERSION
+        STR("<p>handsd " HANDSD_VERSION
             ". The machine-readable description is <a href=\"openapi.json\">openapi.json</a>; where keys are "
             "configured, send one as <code>X-Session-API-Key</code>.</p>\n"));
     for (size_t i = 0; i < a->route_count; i++) {
@@ -60,28 +61,34 @@ static struct bytes *make_list(const struct agent_server *a)
 }
 
 /* Relative addresses, for servers that lie below a path. */
-static const char swagger_page[] =
-    "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>" TITLE "</title>\n"
-    "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-    "<link rel=\"icon\" href=\"docs/favicon-32x32.png\">\n"
-    "<link rel=\"stylesheet\" href=\"docs/swagger-ui.css\"></head>\n"
-    "<body><div id=\"swagger-ui\"></div><noscript>This page needs JavaScript; <a href=\"redoc\">the list of routes</a> "
-    "does not.</noscript>\n"
-    "<script src=\"docs/swagger-ui-bundle.js\"></script>\n<script src=\"docs/begin.js\"></script></body></html>\n";
+static struct bytes *make_swagger(const struct api *a)
+{
+    autobuf page = {0};
+    buf_addf(
+        &page,
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>%s</title>\n"
+        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+        "<link rel=\"icon\" href=\"docs/favicon-32x32.png\">\n"
+        "<link rel=\"stylesheet\" href=\"docs/swagger-ui.css\"></head>\n"
+        "<body><div id=\"swagger-ui\"></div><noscript>This page needs JavaScript; <a href=\"redoc\">the list of "
+        "routes</a> does not.</noscript>\n"
+        "<script src=\"docs/swagger-ui-bundle.js\"></script>\n<script src=\"docs/begin.js\"></script></body></html>\n",
+        a->dialect->title);
+    return bytes_take(&page);
+}
 
 static const char swagger_begin[] =
     "window.ui = SwaggerUIBundle({url: \"openapi.json\", dom_id: \"#swagger-ui\", deepLinking: true, "
     "validatorUrl: null});\n";
 
-void docs_make(struct agent_server *a)
+void docs_make(struct api *a)
 {
     a->list = make_list(a);
-    a->docs = static_has(a->config.swagger_files, STR("swagger-ui-bundle.js"))
-                  ? bytes_new(str_make(swagger_page, sizeof(swagger_page) - 1))
-                  : bytes_ref(a->list);
+    a->docs = static_has(a->config.swagger_files, STR("swagger-ui-bundle.js")) ? make_swagger(a)
+                                                                               : bytes_ref(a->list);
 }
 
-void docs_free(struct agent_server *a)
+void docs_free(struct api *a)
 {
     bytes_unref(a->docs);
     bytes_unref(a->list);
@@ -96,6 +103,12 @@ static void page_reply(struct request *r, struct bytes *page)
                        STR("default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
                            "object-src 'none'; base-uri 'none'; frame-ancestors 'none'"));
     request_reply_bytes(r, 200, "text/html; charset=utf-8", page);
+}
+
+static void get_openapi(struct request *r, const void *args)
+{
+    (void)args;
+    request_reply_bytes(r, 200, "application/json", bytes_ref(app_of(r)->openapi));
 }
 
 static void get_docs(struct request *r, const void *args)
@@ -130,6 +143,7 @@ static void get_asset(struct request *r, const void *argsp)
 
 #define PAGE(flag) .flags = ROUTE_PUBLIC | ROUTE_HIDDEN | (flag)
 static const struct route routes[] = {
+    {.method = HTTP_GET_, .path = "/openapi.json", .handle = get_openapi, PAGE(ROUTE_INLINE)},
     {.method = HTTP_GET_, .path = "/docs", .handle = get_docs, PAGE(ROUTE_INLINE)},
     {.method = HTTP_GET_, .path = "/redoc", .handle = get_list, PAGE(ROUTE_INLINE)},
     {.method = HTTP_GET_,

@@ -1,23 +1,5 @@
-#include "api/agent_server/app.h"
+#include "api/app.h"
 #include "base/cleanup.h"
-
-const struct json_field id_path_fields[1] = {{
-    .name = "conversation_id",
-    .type = FIELD_UUID,
-    .offset = offsetof(struct id_args, id),
-    .flags = FIELD_REQUIRED,
-    .doc = "Id of the conversation, with or without dashes.",
-}};
-
-#define SUCCESS                                                 \
-    {                                                           \
-        .status = 200, .description = "Done.", .ref = "Success" \
-    }
-const struct route_response success_only[1] = {SUCCESS};
-const struct route_response success_or_404[2] = {
-    SUCCESS, {.status = 404, .description = "There is no such conversation.", .ref = "Error"}};
-const struct route_response success_or_400[2] = {
-    SUCCESS, {.status = 400, .description = "There is no such conversation.", .ref = "Error"}};
 
 /* ---- answers ---- */
 
@@ -32,22 +14,6 @@ void reply_missing(struct request *r, const void *args)
 {
     (void)args;
     request_reply_detail(r, 404, "Not Found");
-}
-
-void reply_missing_400(struct request *r, const void *args)
-{
-    (void)args;
-    request_reply_detail(r, 400, "Bad Request");
-}
-
-void reply_missing_named(struct request *r, const void *args)
-{
-    const struct id_args *a = args;
-    char id[UUID_DASHED_LEN + 1];
-    autobuf detail = {0};
-    uuid_dashed(&a->id, id);
-    buf_addf(&detail, "Conversation not found: %s", id);
-    request_reply_detail(r, 404, detail.p);
 }
 
 void problem_value(struct json_problems *problems, const struct json_path *path,
@@ -68,17 +34,6 @@ void reply_invalid(struct request *r, const char *field, const char *message)
     request_reply_problems(r, &problems);
 }
 
-void reply_page_missing(struct request *r, struct str page, const char *what)
-{
-    struct json_problems problems = {.arena = request_arena(r)};
-    struct json_path query = {.name = STR("query")};
-    autobuf text = {0};
-    buf_addf(&text, "Value error, there is no such %s", what);
-    json_problem_at(&problems, &(struct json_path){.parent = &query, .name = STR("page_id")}, "value_error",
-                    buf_str(&text), &(struct json_input){.text = page}, STR_NONE);
-    request_reply_problems(r, &problems);
-}
-
 void reply_error(struct request *r, const struct err *e)
 {
     if (e && e->kind == ERR_INVALID)
@@ -94,10 +49,12 @@ void act_end(struct act *a, const struct err *e)
     /* The answer ends the request, and with it the arena that holds the act. */
     struct conversation *c = a->conversation;
     json_doc_free(a->doc);
-    if (e)
-        reply_error(a->request, e);
-    else
+    if (!e)
         reply_success(a->request, true);
+    else if (a->failed)
+        a->failed(a->request, a->args, e);
+    else
+        reply_error(a->request, e);
     conversation_unref(c);
 }
 
@@ -120,6 +77,8 @@ static void act_fail(struct act *a, const struct err *e)
     json_doc_free(a->doc);
     if (e->kind == ERR_NOT_FOUND)
         (a->missing ? a->missing : reply_missing)(a->request, a->args);
+    else if (a->failed)
+        a->failed(a->request, a->args, e);
     else
         reply_error(a->request, e);
 }

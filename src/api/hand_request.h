@@ -12,7 +12,7 @@
  * Threads: the functions may be called by any thread; `begin`, `done` and `refused` run on a worker, one at a time.
  * Exactly one of them must end the request or call again, as the last thing that it does with `h`. */
 #pragma once
-#include "api/agent_server/app.h"
+#include "api/app.h"
 
 /* Lives in the request's arena and ends with it. */
 struct hand_request {

@@ -1,0 +1,19 @@
+/* app: what the resource files of the 0.53 dialect share: each file's routes, ids, answers. */
+#pragma once
+#include "api/app.h"
+
+extern const struct route_table legacy_server_routes; /* server.c */
+
+/* ---- ids (reply.c) ----
+ * Any text may stand in a path; one that is not 128 bits names nothing. In answers an id is 32 hexadecimal digits. */
+extern const struct json_field legacy_id_fields[1]; /* of a struct id_args */
+#define LEGACY_ID .path_fields = legacy_id_fields, .path_count = 1
+/* As the client wrote it in the path. */
+struct str legacy_id_text(const struct request *r);
+
+/* ---- answers (reply.c) ---- */
+
+/* 404 {"detail":"Conversation <id> not found"} */
+void legacy_reply_missing(struct request *r, const void *args);
+/* {"error":"…"}: the form of what goes wrong below a conversation. */
+void legacy_reply_error(struct request *r, int status, const char *text);

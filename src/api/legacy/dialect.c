@@ -1,0 +1,13 @@
+#include "api/legacy/app.h"
+
+static const struct route_table *const tables[] = {
+    &legacy_server_routes,
+};
+
+const struct dialect legacy_dialect = {
+    .title = "OpenHands",
+    .version = LEGACY_API_VERSION,
+    .description = "OpenHands: Code Less, Make More",
+    .tables = tables,
+    .table_count = ARRAY_LEN(tables),
+};
