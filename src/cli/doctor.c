@@ -136,11 +136,29 @@ static void check_data(struct report *r, const struct configuration *config, con
     check_file_system(dir.p);
 }
 
-static int usage(FILE *to, int status)
-{
-    fputs("usage: handsd doctor [--config FILE] [--data DIR] [--print-config-docs]\n", to);
-    return status;
-}
+/* ---- the command ---- */
+
+struct doctor_options {
+    const char *config, *data;
+    bool print_config_docs;
+};
+
+static const struct option_doc options[] = {
+    {.name = "config",
+     .kind = OPTION_FILE,
+     .offset = offsetof(struct doctor_options, config),
+     .value = "FILE",
+     .doc = "configuration, as for serve"},
+    {.name = "data",
+     .kind = OPTION_DIRECTORY,
+     .offset = offsetof(struct doctor_options, data),
+     .value = "DIR",
+     .doc = "directory of the database, as for serve"},
+    {.name = "print-config-docs",
+     .kind = OPTION_FLAG,
+     .offset = offsetof(struct doctor_options, print_config_docs),
+     .doc = "print what can be configured, as Markdown, and look at nothing"},
+};
 
 static int print_docs(void)
 {
@@ -150,24 +168,17 @@ static int print_docs(void)
     return 0;
 }
 
-int command_doctor(int argc, char **argv)
+static int doctor_run(int argc, char **argv)
 {
-    const char *config_path = NULL, *data = NULL;
+    struct doctor_options o = {0};
     struct report r = {0};
     autoerr e = NULL;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--print-config-docs") == 0)
-            return print_docs();
-        if (strcmp(argv[i], "--help") == 0)
-            return usage(stdout, 0);
-        if (strcmp(argv[i], "--config") == 0 && i + 1 < argc)
-            config_path = argv[++i];
-        else if (strcmp(argv[i], "--data") == 0 && i + 1 < argc)
-            data = argv[++i];
-        else
-            return usage(stderr, EXIT_USAGE);
-    }
-    struct configuration *config = configuration_load(config_path, &e);
+    int status = options_parse(&command_doctor, argc, argv, &o);
+    if (status != OPTIONS_GO_ON)
+        return status;
+    if (o.print_config_docs)
+        return print_docs();
+    struct configuration *config = configuration_load(o.config, &e);
     if (config)
         good("configuration", "read");
     else
@@ -176,7 +187,17 @@ int command_doctor(int argc, char **argv)
     check_programs();
     check_curl();
     if (config)
-        check_data(&r, config, data);
+        check_data(&r, config, o.data);
     configuration_free(config);
     return r.wrong > 0 ? 1 : 0;
 }
+
+const struct command command_doctor = {
+    .name = "doctor",
+    .doc = "check that everything is in place",
+    .arguments = "",
+    .options = options,
+    .option_count = ARRAY_LEN(options),
+    .more = "Exit status: 0 if nothing is wrong (warnings are not), else 1.\n",
+    .run = doctor_run,
+};

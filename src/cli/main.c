@@ -3,7 +3,6 @@
 #include "cli/environment.h"
 #include <malloc.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/prctl.h>
 
 /* Memory of many short-lived threads would otherwise be spread over one arena per core. */
@@ -11,33 +10,6 @@
 /* Bytes. Larger blocks are mapped, and so go back to the system when they are freed. Left alone, the C library raises this
  * bound with the largest block it has seen: after one large conversation the heap would keep all of it. */
 #define MALLOC_MAPPED (256 * 1024)
-
-static int command_version(int argc, char **argv)
-{
-    (void)argc;
-    (void)argv;
-    puts("handsd " HANDSD_VERSION);
-    return 0;
-}
-
-static const struct command {
-    const char *name;
-    int (*run)(int argc, char **argv);
-    const char *doc;
-} commands[] = {
-    {"serve", command_serve, "start the server"},
-    {"run", command_run, "let an agent do a task, and watch it"},
-    {"doctor", command_doctor, "check that everything is in place"},
-    {"version", command_version, "print the version"},
-};
-
-static void print_help(FILE *to)
-{
-    fputs("usage: handsd COMMAND [options]\n\n", to);
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-        fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].doc);
-    fputs("\nhandsd COMMAND --help says more about one.\n", to);
-}
 
 /* Nobody of this user shall read our memory, or the environment with its keys, through /proc or a debugger. The leak
  * checker of the sanitizers is such a debugger. */
@@ -48,6 +20,23 @@ static void hide(void)
 #endif
 }
 
+static void complain(struct str name)
+{
+    const char *meant = commands_nearest(name);
+    if (name.n == 0)
+        commands_print_help(stderr);
+    else if (meant)
+        fprintf(stderr, "handsd: there is no command %s; is it %s?\n", name.p, meant);
+    else
+        fprintf(stderr, "handsd: there is no command %s; handsd --help lists them\n", name.p);
+}
+
+/* `help NAME` is `NAME --help`. */
+static bool is_help(struct str name)
+{
+    return str_is(name, "help") || str_is(name, "--help") || str_is(name, "-h");
+}
+
 int main(int argc, char **argv)
 {
     mallopt(M_ARENA_MAX, MALLOC_ARENAS);
@@ -55,18 +44,21 @@ int main(int argc, char **argv)
     environment_take();
     hide();
     clock_init();
-    const char *name = argc > 1 ? argv[1] : "";
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-        if (strcmp(name, commands[i].name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
-    if (strcmp(name, "--version") == 0)
-        return command_version(argc, argv);
-    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
-        print_help(stdout);
+    struct str name = str_from(argc > 1 ? argv[1] : "");
+    if (is_help(name) && argc == 2) {
+        commands_print_help(stdout);
         return 0;
     }
-    if (*name)
-        fprintf(stderr, "handsd: there is no command %s\n\n", name);
-    print_help(stderr);
-    return EXIT_USAGE;
+    bool help = is_help(name);
+    if (help)
+        name = str_from(argv[2]);
+    const struct command *command = commands_find(str_is(name, "--version") ? STR("version") : name);
+    if (!command) {
+        complain(name);
+        return EXIT_USAGE;
+    }
+    if (!help)
+        return command->run(argc - 1, argv + 1);
+    options_print_help(command, stdout);
+    return 0;
 }

@@ -13,6 +13,7 @@
 #include "cli/commands.h"
 #include "cli/daemon.h"
 #include "cli/environment.h"
+#include "cli/resume.h"
 #include "cli/run.h"
 #include "json/writer.h"
 #include <getopt.h>
@@ -26,105 +27,82 @@
 
 /* ---- the command line ---- */
 
-enum {
-    OPT_WORKSPACE = 256,
-    OPT_MODEL,
-    OPT_BASE_URL,
-    OPT_JSON,
-    OPT_CONFIRM,
-    OPT_MAX,
-    OPT_RESUME,
-    OPT_DATA,
-    OPT_CONFIG,
-    OPT_SCRIPTS,
-    OPT_HELP
+static const char *const confirm_words[] = {"never", "risky", "always", NULL};
+
+#define MEMBER(name) .offset = offsetof(struct run_options, name)
+
+static const struct option_doc options[] = {
+    {.letter = 'f', .kind = OPTION_FILE, MEMBER(file), .value = "FILE", .doc = "read the task from a file"},
+    {.name = "workspace",
+     .letter = 'w',
+     .kind = OPTION_DIRECTORY,
+     MEMBER(workspace),
+     .value = "DIR",
+     .doc = "where the agent works (the current directory)"},
+    {.name = "model",
+     .letter = 'm',
+     .kind = OPTION_TEXT,
+     MEMBER(model),
+     .value = "MODEL",
+     .doc = "which model (LLM_MODEL); its key is LLM_API_KEY"},
+    {.name = "base-url",
+     .kind = OPTION_TEXT,
+     MEMBER(base_url),
+     .value = "URL",
+     .doc = "where the model is (LLM_BASE_URL)"},
+    {.name = "json",
+     .kind = OPTION_FLAG,
+     MEMBER(json),
+     .doc = "print each event as one line of JSON, and nothing else"},
+    {.name = "confirm",
+     .kind = OPTION_CHOICE,
+     MEMBER(confirm),
+     .value = "WHEN",
+     .choices = confirm_words,
+     .doc = "ask before an action: never, risky or always (never)"},
+    {.name = "max-iterations",
+     .kind = OPTION_NUMBER,
+     MEMBER(max_iterations),
+     .value = "N",
+     .min = 1,
+     .max = INT64_MAX,
+     .doc = "most steps (500)"},
+    {.name = "resume",
+     .letter = 'r',
+     .kind = OPTION_TEXT,
+     MEMBER(resume),
+     .value = "ID",
+     .doc = "go on with a conversation: its id, how it begins, or `last`"},
+    {.name = "data",
+     .kind = OPTION_DIRECTORY,
+     MEMBER(data),
+     .value = "DIR",
+     .doc = "directory of the database, as for serve"},
+    {.name = "config",
+     .kind = OPTION_FILE,
+     MEMBER(config),
+     .value = "FILE",
+     .doc = "configuration, as for serve"},
+    {.name = "scripts",
+     .kind = OPTION_DIRECTORY,
+     MEMBER(scripts),
+     .value = "DIR",
+     .doc = "scripts of models named scripted/NAME, where no server runs yet"},
 };
 
-static const struct option long_options[] = {
-    {"workspace", required_argument, NULL, OPT_WORKSPACE},
-    {"model", required_argument, NULL, OPT_MODEL},
-    {"base-url", required_argument, NULL, OPT_BASE_URL},
-    {"json", no_argument, NULL, OPT_JSON},
-    {"confirm", required_argument, NULL, OPT_CONFIRM},
-    {"max-iterations", required_argument, NULL, OPT_MAX},
-    {"resume", required_argument, NULL, OPT_RESUME},
-    {"data", required_argument, NULL, OPT_DATA},
-    {"config", required_argument, NULL, OPT_CONFIG},
-    {"scripts", required_argument, NULL, OPT_SCRIPTS},
-    {"help", no_argument, NULL, OPT_HELP},
-    {0},
-};
-
-static void print_help(FILE *to)
+static int parse_options(int argc, char **argv, struct run_options *o)
 {
-    fputs("usage: handsd run [TASK | -f FILE | -] [options]\n"
-          "\n"
-          "  TASK                   what the agent shall do; - reads it from standard input\n"
-          "  -f FILE                reads it from a file\n"
-          "  --workspace DIR        where it works (the current directory)\n"
-          "  --model MODEL          which model (LLM_MODEL); its key is LLM_API_KEY\n"
-          "  --base-url URL         where the model is (LLM_BASE_URL)\n"
-          "  --json                 print each event as one line of JSON\n"
-          "  --confirm WHEN         ask before an action: never, risky or always (never)\n"
-          "  --max-iterations N     most steps (500)\n"
-          "  --resume ID            go on with a conversation\n"
-          "  --data DIR             directory of the database, as for serve\n"
-          "  --config FILE          configuration, as for serve\n"
-          "  --scripts DIR          scripts of models named scripted/NAME, where no server runs yet\n"
-          "\n"
-          "Exit status: 0 finished, 1 failed, 130 interrupted.\n",
-          to);
-}
-
-static bool bad_option(const char *name, const char *value, const char *wanted)
-{
-    fprintf(stderr, "handsd: %s takes %s, not %s\n", name, wanted, value);
-    return false;
-}
-
-static bool parse_one(int option, struct run_options *o)
-{
-    switch (option) {
-    case 'f': o->file = optarg; return true;
-    case OPT_WORKSPACE: o->workspace = optarg; return true;
-    case OPT_MODEL: o->model = optarg; return true;
-    case OPT_BASE_URL: o->base_url = optarg; return true;
-    case OPT_JSON: o->json = true; return true;
-    case OPT_DATA: o->data = optarg; return true;
-    case OPT_CONFIG: o->config = optarg; return true;
-    case OPT_SCRIPTS: o->scripts = optarg; return true;
-    case OPT_HELP: o->help = true; return true;
-    case OPT_CONFIRM:
-        o->confirm = optarg;
-        return strcmp(optarg, "never") == 0 || strcmp(optarg, "risky") == 0 ||
-               strcmp(optarg, "always") == 0 || bad_option("--confirm", optarg, "never, risky or always");
-    case OPT_MAX:
-        return (str_to_i64(str_from(optarg), &o->max_iterations) && o->max_iterations > 0) ||
-               bad_option("--max-iterations", optarg, "a number above 0");
-    case OPT_RESUME:
-        return uuid_parse(str_from(optarg), &o->resume) ||
-               bad_option("--resume", optarg, "the id of a conversation");
-    default: print_help(stderr); return false;
-    }
-}
-
-static bool parse_options(int argc, char **argv, struct run_options *o)
-{
-    int option;
-    while ((option = getopt_long(argc, argv, "f:", long_options, NULL)) != -1)
-        if (!parse_one(option, o))
-            return false;
-    if (optind < argc)
-        o->task = argv[optind++];
-    if (optind < argc) {
-        fprintf(stderr, "handsd: run takes one task; put it into quotes\n");
-        return false;
-    }
-    if (o->task && o->file) {
-        fprintf(stderr, "handsd: give the task as an argument or with -f, not both\n");
-        return false;
-    }
-    return true;
+    int status = options_parse(&command_run, argc, argv, o);
+    if (status != OPTIONS_GO_ON)
+        return status;
+    o->task = optind < argc ? argv[optind] : NULL;
+    if (o->task && o->file)
+        return options_complain(&command_run, "give the task as an argument or with -f, not both");
+    if (o->resume && !resume_is_plausible(str_from(o->resume)))
+        return options_complain(
+            &command_run, "--resume takes the id of a conversation, its first digits, or `last`, not %s",
+            o->resume);
+    return OPTIONS_GO_ON;
 }
 
 /* `text` stays empty when there is no task, which --resume allows. */
@@ -143,9 +121,12 @@ static bool complete(struct run_options *o, struct buf *task, struct err **e)
 {
     if (!read_task(o, task, e))
         return false;
-    bool resumes = !uuid_is_zero(&o->resume);
+    bool resumes = o->resume != NULL;
     if (str_trim(buf_str(task)).n == 0 && !resumes)
-        return err_set(e, ERR_INVALID, "there is no task: give one, or -f FILE, or - for standard input");
+        return err_set(e, ERR_INVALID,
+                       "there is no task: say what the agent shall do, as in\n"
+                       "  handsd run 'Fix the failing test'\n"
+                       "or give -f FILE, or - to read it from standard input, or --resume ID to go on");
     if (!utf8_valid(buf_str(task)))
         return err_set(e, ERR_INVALID, "the task is not UTF-8 text");
     if (!o->model)
@@ -153,7 +134,10 @@ static bool complete(struct run_options *o, struct buf *task, struct err **e)
     if (!o->base_url)
         o->base_url = environment_value("LLM_BASE_URL");
     if (!o->model && !resumes)
-        return err_set(e, ERR_INVALID, "no model: give --model or set LLM_MODEL (and LLM_API_KEY)");
+        return err_set(
+            e, ERR_INVALID,
+            "there is no model: give --model MODEL, or set LLM_MODEL (and LLM_API_KEY); --model scripted/demo "
+            "needs none of them");
     return true;
 }
 
@@ -302,11 +286,8 @@ static bool write_request(const struct run_options *o, struct buf *out, struct e
 static bool find_conversation(struct client *c, const struct run_options *o, struct buf *id, struct err **e)
 {
     autobuf body = {0}, answer = {0};
-    if (!uuid_is_zero(&o->resume)) {
-        char text[UUID_DASHED_LEN + 1];
-        buf_add(id, uuid_dashed(&o->resume, text));
-        return true;
-    }
+    if (o->resume)
+        return resume_find(c, str_from(o->resume), id, e);
     if (!write_request(o, &body, e) ||
         !client_call(c, "POST", "/api/conversations", buf_str(&body), &answer, e))
         return false;
@@ -326,21 +307,18 @@ static int open_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-int command_run(int argc, char **argv)
+static int run_run(int argc, char **argv)
 {
     struct run_options o = {.confirm = "never"};
     struct host host = {0};
     autobuf task = {0}, id = {0};
     autoerr e = NULL;
-    if (!parse_options(argc, argv, &o))
-        return EXIT_USAGE;
-    if (o.help) {
-        print_help(stdout);
-        return 0;
-    }
+    int status = parse_options(argc, argv, &o);
+    if (status != OPTIONS_GO_ON)
+        return status;
     log_set_level(LOG_WARN);
     autofd int signals = open_signals();
-    int status = 1;
+    status = 1;
     if (complete(&o, &task, &e) && host_open(&host, &o, &e) && find_conversation(host.client, &o, &id, &e))
         status = run_watch(host.client, &o, buf_str(&id), str_trim(buf_str(&task)), signals, &e);
     if (e)
@@ -348,3 +326,26 @@ int command_run(int argc, char **argv)
     host_close(&host);
     return status;
 }
+
+const struct command command_run = {
+    .name = "run",
+    .doc = "let an agent do a task, and watch it",
+    .arguments = "[TASK | -f FILE | -]",
+    .arguments_max = 1,
+    .options = options,
+    .option_count = ARRAY_LEN(options),
+    .more =
+        "TASK is what the agent shall do; - reads it from standard input. The work is done by the server that\n"
+        "owns the data directory, or by one that lives as long as this command.\n"
+        "\n"
+        "Ctrl-C pauses: the step in flight ends, then you can type a message, go on or leave. Once more stops\n"
+        "at once. Where standard input is no terminal, the first one stops at once, as SIGTERM does.\n"
+        "\n"
+        "Exit status: 0 finished, 1 failed, 130 interrupted.\n",
+    .examples = "  handsd run 'Fix the failing test' --model openai/gpt-4o-mini\n"
+                "  handsd run -f task.md --workspace ~/src/project --confirm risky\n"
+                "  git diff | handsd run - --json | jq -r .kind\n"
+                "  handsd run --resume last 'Now write the changelog'\n"
+                "  handsd run 'Show me' --model scripted/demo               without a model\n",
+    .run = run_run,
+};

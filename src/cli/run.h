@@ -1,13 +1,12 @@
 /* run: what the two files of `handsd run` share. */
 #pragma once
-#include "base/uuid.h"
 #include "cli/client.h"
 
 struct run_options {
-    const char *task, *file, *workspace, *model, *base_url, *confirm, *data, *config, *scripts;
+    const char *task, *file, *workspace, *model, *base_url, *confirm, *data, *config, *scripts,
+        *resume;            /* NULL: a new conversation */
     int64_t max_iterations; /* 0: the server's default */
-    struct uuid resume;     /* zero: a new conversation */
-    bool json, help;
+    bool json;
 };
 
 /* run_watch.c: sends the task (or, if it is empty, only lets the conversation run) and shows what happens until the run

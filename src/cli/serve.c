@@ -181,7 +181,7 @@ static int fail(const struct err *e)
     return 1;
 }
 
-int command_serve(int argc, char **argv)
+static int serve_run(int argc, char **argv)
 {
     struct serve_options o = {.host = "127.0.0.1",
                               .port = DEFAULT_PORT,
@@ -224,3 +224,10 @@ int command_serve(int argc, char **argv)
     configuration_free(config);
     return 0;
 }
+
+const struct command command_serve = {
+    .name = "serve",
+    .doc = "start the server",
+    .arguments = "",
+    .run = serve_run,
+};
