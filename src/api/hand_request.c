@@ -118,7 +118,10 @@ static void on_hand(void *arg, const struct hand_spec *hand, const struct err *e
     autobuf fields = h->fields;
     h->fields = (struct buf){0};
     if (e) {
-        request_reply_error(h->request, e);
+        if (h->missing && e->kind == ERR_NOT_FOUND)
+            h->missing(h->request, h->args);
+        else
+            request_reply_error(h->request, e);
         return;
     }
     h->hand = *hand;
@@ -143,6 +146,16 @@ void hand_request_start(struct request *r, const void *args, struct str path,
     struct hand_request *h = request_new(r, args);
     h->begin = begin;
     conversations_hand_for(conversations_of(r), path, on_hand, h);
+}
+
+void hand_request_of(struct request *r, const struct id_args *args,
+                     void (*missing)(struct request *r, const void *args),
+                     void (*begin)(struct hand_request *h))
+{
+    struct hand_request *h = request_new(r, args);
+    h->missing = missing ? missing : reply_missing;
+    h->begin = begin;
+    conversations_hand_of(conversations_of(r), &args->id, on_hand, h);
 }
 
 void hand_request_one(struct request *r, const void *args, struct str path, enum wire_op op,

@@ -20,6 +20,7 @@ struct hand_request {
     const void *args; /* the route's, or whatever the caller needs later (in the arena, too) */
     struct hand_spec hand;
     /* private */
+    void (*missing)(struct request *r, const void *args);
     void (*begin)(struct hand_request *h);
     const struct hand_answer *answer;
     enum wire_op op;
@@ -42,6 +43,10 @@ struct hand_answer {
 /* Parks `r`, finds the hand for `path` (absolute; a relative one is taken from /) and calls `begin`. */
 void hand_request_start(struct request *r, const void *args, struct str path,
                         void (*begin)(struct hand_request *h));
+/* The same with the hand of a conversation. `missing` answers when there is none such; NULL: 404 Not Found. */
+void hand_request_of(struct request *r, const struct id_args *args,
+                     void (*missing)(struct request *r, const void *args),
+                     void (*begin)(struct hand_request *h));
 /* A call on the hand that was found; `fields` are moved in. */
 void hand_request_call(struct hand_request *h, enum wire_op op, struct buf *fields,
                        const struct hand_answer *answer);

@@ -78,6 +78,12 @@ bool conversations_count(struct conversations *s, enum status status, int64_t *c
 void conversations_hand_for(struct conversations *s, struct str path,
                             void (*done)(void *arg, const struct hand_spec *hand, const struct err *e),
                             void *arg);
+/* The same for the hand of one conversation. ERR_NOT_FOUND. */
+void conversations_hand_of(struct conversations *s, const struct uuid *id,
+                           void (*done)(void *arg, const struct hand_spec *hand, const struct err *e),
+                           void *arg);
+/* The server's own hand, for paths outside of every workspace. */
+struct hand_spec conversations_own_hand(void);
 struct hands *conversations_hands(struct conversations *s);
 struct store *conversations_store(struct conversations *s);
 enum status conversation_status(struct conversation *c); /* committed */

@@ -1,4 +1,4 @@
-/* place: which hand serves a path. */
+/* place: which hand serves a path or a conversation. */
 #include "base/path.h"
 #include "conversation/internal.h"
 
@@ -7,16 +7,22 @@
 struct lookup {
     struct conversations *s;
     struct buf path; /* normal */
+    bool named;      /* the conversation was asked for by its id */
     void (*done)(void *arg, const struct hand_spec *hand, const struct err *e);
     void *arg;
     struct conversation *found; /* a reference */
     struct err *error;
 };
 
+/* Its name is one that no conversation can have. */
+struct hand_spec conversations_own_hand(void)
+{
+    return (struct hand_spec){.id = {{0xff}}, .working_dir = STR("/")};
+}
+
 static void lookup_end(struct lookup *l)
 {
-    /* A name of its own, which no conversation can have: the hand for paths outside of every workspace. */
-    struct hand_spec hand = {.id = {{0xff}}, .working_dir = STR("/")};
+    struct hand_spec hand = conversations_own_hand();
     struct state *state = NULL;
     if (l->found) {
         state = committed_get(l->found);
@@ -41,7 +47,7 @@ static void lookup_opened(void *arg, struct conversation *c, const struct err *e
 {
     struct lookup *l = arg;
     l->found = c;
-    if (e && e->kind != ERR_NOT_FOUND) /* deleted meanwhile: its workspace is nobody's now */
+    if (e && (l->named || e->kind != ERR_NOT_FOUND)) /* deleted meanwhile: its workspace is nobody's now */
         l->error = err_copy(e);
     pool_submit_always(l->s->config.pool, lookup_finish, l);
 }
@@ -82,6 +88,18 @@ void conversations_hand_for(struct conversations *s, struct str path,
     l->arg = arg;
     path_normalize(&l->path, path);
     pool_submit_always(s->config.pool, lookup_run, l);
+}
+
+void conversations_hand_of(struct conversations *s, const struct uuid *id,
+                           void (*done)(void *arg, const struct hand_spec *hand, const struct err *e),
+                           void *arg)
+{
+    struct lookup *l = xcalloc(1, sizeof(*l));
+    l->s = s;
+    l->named = true;
+    l->done = done;
+    l->arg = arg;
+    conversations_open(s, id, lookup_opened, l);
 }
 
 struct hands *conversations_hands(struct conversations *s)
