@@ -40,6 +40,8 @@ static void start_committed(void *arg, const struct err *e)
 {
     struct start *s = arg;
     struct run *launch = NULL, *discard = NULL;
+    if (!e)
+        conversation_start(s->c);
     s->done(s->arg, e);
     WITH_LOCK(&s->c->lock)
     start_settle(s, !e, &launch, &discard);

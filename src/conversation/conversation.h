@@ -112,6 +112,16 @@ void conversations_create(struct conversations *s, const struct conversation_req
 void conversations_delete(struct conversations *s, const struct uuid *id,
                           void (*done)(void *arg, const struct err *e), void *arg);
 
+/* ---- in use or not, as clients of 0.53 see it ----
+ * *Live*: made, started, or acted upon by a message or a run in this process, and not stopped since. These do not block. */
+
+/* `sockets` (may be NULL): how many are attached to it. */
+bool conversations_live(struct conversations *s, const struct uuid *id, size_t *sockets);
+void conversation_start(struct conversation *c); /* it is live from now on */
+/* Interrupts its run and ends its hand, with the shells. It stays as it is otherwise, and can be acted upon again. False when
+ * it was not live. */
+bool conversations_stop(struct conversations *s, const struct uuid *id);
+
 /* ---- acting: all *worker*, since a repair may have to read the disk first ---- */
 
 typedef void (*conversation_done)(void *arg, const struct err *e);

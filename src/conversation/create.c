@@ -25,6 +25,8 @@ static void creation_begin(struct creation *cr);
 
 static void creation_end(struct creation *cr, struct conversation *c, const struct err *e)
 {
+    if (c && cr->created)
+        conversation_start(c);
     cr->done(cr->arg, c, cr->created, e);
     state_unref(cr->state);
     buf_deinit(&cr->state_text);

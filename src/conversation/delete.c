@@ -29,6 +29,8 @@ static void deletion_stored(void *arg, const struct err *e)
 {
     struct deletion *d = arg;
     struct conversation *c = d->c;
+    if (!e)
+        live_remove(d->s->live, &d->id);
     if (c && e) {
         WITH_LOCK(&c->lock)
         c->deleted = false;
@@ -37,9 +39,7 @@ static void deletion_stored(void *arg, const struct err *e)
         WITH_LOCK(&c->lock)
         c->token = 0; /* nothing is left to release */
         conversations_drop(c);
-        session_end(c, true);
-        conversation_mcp_close(c);
-        hand_end(d->s->config.hands, &c->id);
+        conversation_end_session(c);
         loop_call(d->s->config.loop, deleted_sockets, conversation_ref(c));
     }
     deletion_end(d, e);

@@ -23,6 +23,7 @@ struct conversations {
     char owner[33];           /* names this process in claims */
     pthread_mutex_t lock;     /* registry */
     struct map *open;         /* 16 bytes of id → struct conversation (opening or ready) */
+    struct live *live;        /* ids of those in use: live.c */
     atomic_size_t tail_bytes; /* of all tails */
     atomic_size_t runs;       /* threads */
     atomic_bool closing;
@@ -101,8 +102,8 @@ struct conversation {
     struct tail tail;
     /* loop */
     struct subscription *subscribers;
-    size_t subscriber_count;
-    uint64_t mend_timer; /* holds a reference while it runs */
+    atomic_size_t subscriber_count; /* read anywhere */
+    uint64_t mend_timer;            /* holds a reference while it runs */
     atomic_bool notify_posted;
     struct state *frames_of; /* what the two frames below were made from */
     struct bytes *full_frame, *stats_frame;
@@ -115,6 +116,14 @@ struct mask *conversation_mask(struct conversation *c, const struct config *conf
  * lock but the registry's. */
 bool session_end(struct conversation *c, bool deleted);
 void sessions_close(struct conversations *s); /* loop, when no run is left: those of all, then s->closed */
+
+/* live.c: ids of conversations in use. Its lock is inside all others. Any thread. */
+struct live *live_new(void);
+void live_free(struct live *l);
+void live_add(struct live *l, const struct uuid *id);
+bool live_remove(struct live *l, const struct uuid *id); /* was it there? */
+/* SessionEnd hooks, MCP servers and the hand of a conversation that ends or is deleted. Any thread. */
+void conversation_end_session(struct conversation *c);
 
 /* mcp.c: ends the servers; the next run starts them again. Any thread. */
 void conversation_mcp_close(struct conversation *c);

@@ -144,6 +144,7 @@ struct conversations *conversations_new(const struct conversations_config *confi
     uuid_hex(&owner, s->owner);
     pthread_mutex_init(&s->lock, NULL);
     s->open = map_new();
+    s->live = live_new();
     if (s->config.idle_ms > 0)
         arm_sweep(s);
     s->renew_timer = loop_timer(s->config.loop, RENEW_MS, renew, s);
@@ -246,6 +247,7 @@ void conversations_free(struct conversations *s)
     while (map_next(s->open, &cursor, NULL, &value))
         conversation_unref(value);
     map_free(s->open);
+    live_free(s->live);
     vec_deinit(&s->asides);
     pthread_mutex_destroy(&s->lock);
     free((char *)s->config.conversations_path.p);

@@ -11,6 +11,13 @@ extern const struct json_field legacy_id_fields[1]; /* of a struct id_args */
 /* As the client wrote it in the path. */
 struct str legacy_id_text(const struct request *r);
 
+/* Is it in use: made, started or acted upon since the server's start, and not stopped? Otherwise clients see it as STOPPED,
+ * and have to start it before they act on it. Does not block. */
+static inline bool legacy_live(const struct request *r, const struct uuid *id)
+{
+    return conversations_live(conversations_of(r), id, NULL);
+}
+
 /* ---- answers (reply.c) ---- */
 
 /* 404 {"detail":"Conversation <id> not found"} */
