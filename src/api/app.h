@@ -77,3 +77,20 @@ void reply_error(struct request *r, const struct err *e); /* ERR_INVALID is 422 
 void reply_invalid(struct request *r, const char *field, const char *message);
 void problem_value(struct json_problems *problems, const struct json_path *path,
                    const struct json_value *value, const char *message);
+
+/* ---- messages (message.c) ---- */
+
+#define MESSAGE_TOO_LONG "A message has at most 8 MiB." /* CONVERSATION_MESSAGE_MAX */
+
+/* Checks a user message ({role, content[], …}) and adds it to `out` in its one normal form: {"role":"user","content":[…]}
+ * (and its `sender`), whose items carry just the keys of an event's. False when there are problems. `text_content`: a plain string stands for
+ * one text (what sockets allow). */
+bool message_decode(const struct json_value *v, const struct json_path *path, bool text_content,
+                    struct json_problems *problems, struct buf *out);
+
+/* ---- agents (agent_make.c) ---- */
+
+/* The agent that `settings` (as a client sends them, or {"llm": …}) ask for, or `agent` with `suffix` behind that of its
+ * system message, as a document of its own; NULL when `agent` is to be taken as it stands. Either of the two is NULL. */
+struct json_doc *agent_make(struct str suffix, const struct json_value *agent,
+                            const struct json_value *settings);

@@ -214,6 +214,8 @@ static bool write_stored(const struct config_source *s, const struct secrets *se
     jw_member_bool(&w, "autotitle", s->autotitle);
     jw_member_value(&w, "hook_config", s->hook_config);
     jw_member_value(&w, "client_tools", s->client_tools);
+    if (!json_is_null(s->origin))
+        jw_member_value(&w, "origin", s->origin);
     if (s->parent) {
         char text[UUID_DASHED_LEN + 1];
         jw_member_str(&w, "parent", uuid_dashed(s->parent, text));

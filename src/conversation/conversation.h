@@ -103,6 +103,7 @@ struct conversation_request {
     const struct json_value *secrets; /* {name: "text" | {value} | SecretSource} or NULL */
     const struct json_value *tags, *hook_config, *client_tools, *plugins; /* or NULL */
     const struct uuid *parent;                                            /* or NULL */
+    const struct json_value *origin; /* kept in its configuration for the dialect that made it; or NULL */
 };
 /* `created` false: the id existed, and that conversation is answered. The request is copied before this returns. */
 void conversations_create(struct conversations *s, const struct conversation_request *request,

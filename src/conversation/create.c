@@ -127,6 +127,7 @@ static struct state *first_state(struct conversations *s, const struct conversat
         .stuck_detection = r->stuck_detection,
         .autotitle = r->autotitle,
         .parent = r->parent,
+        .origin = r->origin,
     };
     /* It was the agent's once, and is the conversation's now. */
     const struct json_value *own = json_get(r->agent, "security_analyzer");

@@ -38,6 +38,7 @@ struct config_source {
     int64_t max_iterations;
     bool stuck_detection, autotitle;
     const struct uuid *parent;
+    const struct json_value *origin;
 };
 struct config *config_make(const struct config_source *source, const struct secrets *secrets,
                            const char *(*env)(const char *), struct err **e);

@@ -217,6 +217,11 @@ void llm_unref(struct llm *l)
     free(l);
 }
 
+const struct err *llm_problem(const struct llm *l)
+{
+    return l->unusable;
+}
+
 struct str llm_model(const struct llm *l)
 {
     return l->model;

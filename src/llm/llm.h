@@ -70,6 +70,8 @@ struct llm;
 struct llm *llm_new(const struct json_value *config, const char *(*env)(const char *name), struct err **e);
 struct llm *llm_ref(struct llm *l);
 void llm_unref(struct llm *l);
+/* Why every call of it fails at once, or NULL. Code LLMAuthenticationError: a key is needed and there is none. */
+const struct err *llm_problem(const struct llm *l);
 struct str llm_model(const struct llm *l);    /* as configured */
 struct str llm_usage_id(const struct llm *l); /* "default" */
 bool llm_streams(const struct llm *l);

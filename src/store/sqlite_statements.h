@@ -32,7 +32,7 @@ STATEMENT(PLACE_FIND, "SELECT c.id FROM conversation_place p JOIN conversation c
 #define ROW_TABLES " FROM conversation c JOIN conversation_text t ON t.number = c.number JOIN conversation_config g ON g.number = c.number "
 STATEMENT(ROW_GET, "SELECT " ROW_COLUMNS ROW_TABLES "WHERE c.id = ?1")
 /* `kind` is a term, `+kind` where reading the whole narrow table beats going through an index to every row of it. */
-#define LIST(kind, key, compare, direction) "SELECT " ROW_COLUMNS ROW_TABLES "WHERE c.number IN (SELECT number FROM conversation WHERE " kind " = ?1 AND (?2 < 0 OR status = ?2) AND (?3 IS NULL OR (" key ", number) " compare " (?3, ?4)) ORDER BY " key " " direction ", number " direction " LIMIT ?5) ORDER BY c." key " " direction ", c.number " direction
+#define LIST(kind, key, compare, direction) "SELECT " ROW_COLUMNS ROW_TABLES "WHERE c.number IN (SELECT number FROM conversation WHERE " kind " = ?1 AND (?2 < 0 OR status = ?2) AND (?3 IS NULL OR (" key ", number) " compare " (?3, ?4)) ORDER BY " key " " direction ", number " direction " LIMIT ?5 OFFSET ?6) ORDER BY c." key " " direction ", c.number " direction
 STATEMENT(LIST_CREATED_ASC, LIST("kind", "created_us", ">=", "ASC"))
 STATEMENT(LIST_CREATED_DESC, LIST("kind", "created_us", "<=", "DESC"))
 STATEMENT(LIST_UPDATED_ASC, LIST("+kind", "updated_us", ">=", "ASC"))

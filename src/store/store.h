@@ -76,6 +76,7 @@ struct store_list {
     int status; /* -1: any */
     enum store_order order;
     const struct uuid *from; /* first item (inclusive), or NULL */
+    size_t skip;             /* so many items are passed over first */
     size_t limit;            /* ≤ STORE_LIST_MAX */
 };
 /* `*next` is the first item of the next page; `*more` says whether there is one. */

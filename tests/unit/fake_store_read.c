@@ -56,6 +56,7 @@ bool store_list(struct store *s, const struct store_list *query, struct arena *a
 {
     bool descending = query->order == STORE_CREATED_DESC || query->order == STORE_UPDATED_DESC, ok = false;
     bool begun = !query->from;
+    size_t skip = query->skip;
     *n = 0;
     *more = false;
     *rows = arena_alloc(arena, (query->limit + 1) * sizeof(**rows));
@@ -68,7 +69,7 @@ bool store_list(struct store *s, const struct store_list *query, struct arena *a
                 (query->status >= 0 && row->status != query->status))
                 continue;
             begun = begun || uuid_eq(&row->id, query->from);
-            if (!begun)
+            if (!begun || (skip > 0 && skip--))
                 continue;
             *more = *n == query->limit;
             if (*more)

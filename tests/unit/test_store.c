@@ -170,6 +170,9 @@ static void test_list_and_count(void **state)
         assert_int_equal(n, N);
         for (int i = 0; i < N; i++)
             assert_int_equal(got[i], made[down ? N - 1 - i : i]);
+        list_pages(f->store, (struct store_list){.status = -1, .order = orders[o], .skip = 20}, N, got, &n);
+        assert_int_equal(n, N - 20);
+        assert_int_equal(got[0], made[down ? N - 21 : 20]);
     }
     list_pages(f->store, (struct store_list){.status = 1, .order = STORE_CREATED_ASC}, 5, got, &n);
     assert_int_equal(n, N / 2);

@@ -2,10 +2,9 @@
 #pragma once
 #include "api/app.h"
 
-#define PAGE_LIMIT 100               /* items of a page, and ids of a batch */
-#define PAGE_BYTES (8 * 1024 * 1024) /* a page ends early past this much text; its successor goes on */
-#define MESSAGE_TOO_LONG "A message has at most 8 MiB." /* CONVERSATION_MESSAGE_MAX */
-#define BATCH_BYTES (16 * 1024 * 1024)                  /* of a batch's answer; past it 413 */
+#define PAGE_LIMIT 100                 /* items of a page, and ids of a batch */
+#define PAGE_BYTES (8 * 1024 * 1024)   /* a page ends early past this much text; its successor goes on */
+#define BATCH_BYTES (16 * 1024 * 1024) /* of a batch's answer; past it 413 */
 
 extern const struct route_table bash_routes;         /* bash.c */
 extern const struct route_table bash_socket_routes;  /* bash_socket.c */
@@ -54,11 +53,3 @@ typedef bool batch_item(struct request *r, const void *arg, const struct uuid *i
                         struct err **e);
 /* Answers with an array in the order of `ids` (at most PAGE_LIMIT). One that is named again is not fetched again. */
 void reply_batch(struct request *r, const struct uuid *ids, size_t n, batch_item *item, const void *arg);
-
-/* ---- messages (message.c) ---- */
-
-/* Checks a user message ({role, content[], …}) and adds it to `out` in its one normal form: {"role":"user","content":[…]}
- * (and its `sender`), whose items carry just the keys of an event's. False when there are problems. `text_content`: a plain string stands for
- * one text (what sockets allow). */
-bool message_decode(const struct json_value *v, const struct json_path *path, bool text_content,
-                    struct json_problems *problems, struct buf *out);

@@ -441,7 +441,8 @@ static void start_conversation(struct request *r, const void *argsp)
         return;
     autojson message_doc = args->initial_message ? json_parse_trusted(buf_str(&message), NULL) : NULL;
     const struct json_value *agent = args->agent_checked ? json_get(request, "agent") : NULL;
-    autojson agent_doc = agent_make(args, agent, agent ? NULL : json_get(request, "agent_settings"));
+    struct str suffix = args->additions ? args->additions->suffix : STR_NONE;
+    autojson agent_doc = agent_make(suffix, agent, agent ? NULL : json_get(request, "agent_settings"));
     autobuf working_dir = {0};
     path_join(&working_dir, app_of(r)->config.working_dir, args->workspace->working_dir);
     conversations_create(conversations_of(r),

@@ -30,8 +30,3 @@ bool analyzer_check(const struct json_value *v, const struct json_path *path, st
 
 /* agent_schema.c */
 extern const struct json_schema llm_schema, agent_schema, settings_schema;
-
-/* settings.c: the agent that `agent_settings` and `agent_launch_additions` ask for, as a document of its own; NULL when
- * `agent` is to be taken as it stands. Either of `agent` and `settings` is NULL. */
-struct json_doc *agent_make(const struct start_args *args, const struct json_value *agent,
-                            const struct json_value *settings);

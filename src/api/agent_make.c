@@ -1,4 +1,5 @@
-#include "api/agent_server/start.h"
+#include "api/app.h"
+#include "base/cleanup.h"
 
 /* What settings without a list of tools mean. */
 #define DEFAULT_TOOLS                                                                  \
@@ -94,10 +95,9 @@ static void write_from_agent(struct json_writer *w, const struct json_value *age
     }
 }
 
-struct json_doc *agent_make(const struct start_args *args, const struct json_value *agent,
+struct json_doc *agent_make(struct str added, const struct json_value *agent,
                             const struct json_value *settings)
 {
-    struct str added = args->additions ? args->additions->suffix : STR_NONE;
     const struct json_value *from = agent ? agent : settings;
     const struct json_value *context = json_get(from, "agent_context");
     if (agent && added.n == 0)

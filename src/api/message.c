@@ -1,4 +1,4 @@
-#include "api/agent_server/app.h"
+#include "api/app.h"
 
 /* What one message may hold besides its size, which the request's limit bounds. */
 #define CONTENT_ITEMS_MAX 1000
