@@ -130,6 +130,9 @@ void agent_ask(struct agent *a, const struct view *view, struct str question, st
 #define OUTPUT_PIECE (1024 * 1024)
 struct uuid output_piece_id(const struct uuid *action, unsigned index);
 
+/* OP_SPAWN's fields for removing the files in which a conversation's long outputs were saved. */
+void agent_saved_remove(struct str conversation, struct buf *fields);
+
 /* The SystemPromptEvent, first event of every conversation. `secret_names` for the dynamic part. */
 void agent_system_prompt(const struct agent *a, struct str working_dir, const struct mask *secrets,
                          bool has_analyzer, struct event_draft *out);

@@ -1,5 +1,9 @@
-/* delete: the row first; only when it is gone do sockets, hand and memory follow. */
+/* delete: the row first; only when it is gone do sockets, hand, memory and saved outputs follow. */
+#include "base/log.h"
 #include "conversation/internal.h"
+#include "workspace/spawn.h"
+
+#define REMOVE_TIMEOUT_MS 5000 /* for the saved outputs; whoever deletes waits for it */
 
 struct deletion {
     struct conversations *s;
@@ -7,6 +11,7 @@ struct deletion {
     struct uuid id;
     conversation_done done;
     void *arg;
+    struct hand_spec hand; /* that removes the saved outputs */
 };
 
 static void deletion_end(struct deletion *d, const struct err *e)
@@ -22,6 +27,39 @@ static void deleted_sockets(void *arg)
     conversation_mend_stop(c);
     subscriptions_close_all(c, 4004, "Conversation not found");
     conversation_unref(c);
+}
+
+/* ---- the saved outputs ---- */
+
+static bool saved_any(struct conversation *c)
+{
+    struct state *state = committed_get(c);
+    bool any = state->doc->saved;
+    state_unref(state);
+    return any;
+}
+
+static void saved_removed(void *arg, struct hand_spawn *spawn, const struct err *e)
+{
+    struct deletion *d = arg;
+    if (e || spawn->exit_code != 0)
+        log_warn("saved outputs of a deleted conversation could not be removed: %s",
+                 e ? err_text(e) : "rm failed");
+    buf_deinit(&spawn->out);
+    buf_deinit(&spawn->err);
+    hand_end(d->s->config.hands, &d->hand.id);
+    deletion_end(d, NULL);
+}
+
+/* The conversation's own hand ends, and its id may be used anew at once: another one does it, before that is allowed. */
+static void saved_remove(struct deletion *d)
+{
+    static const struct hand_spawn spawn = {.timeout_ms = REMOVE_TIMEOUT_MS};
+    char text[UUID_DASHED_LEN + 1];
+    autobuf fields = {0};
+    agent_saved_remove(uuid_dashed(&d->id, text), &fields);
+    d->hand = (struct hand_spec){.id = uuid_random(), .working_dir = STR("/")};
+    hand_spawn_start(d->s->config.hands, &d->hand, &fields, &spawn, saved_removed, d);
 }
 
 /* The row is gone, or the store has refused and everything stays as it was. */
@@ -41,6 +79,10 @@ static void deletion_stored(void *arg, const struct err *e)
         conversations_drop(c);
         conversation_end_session(c);
         loop_call(d->s->config.loop, deleted_sockets, conversation_ref(c));
+        if (saved_any(c)) {
+            saved_remove(d);
+            return;
+        }
     }
     deletion_end(d, e);
 }

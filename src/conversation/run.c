@@ -25,7 +25,7 @@ static bool end_with(struct turn *t, enum open_end how, enum status status, stru
         event_draft_deinit(last);
     }
     draft_list_deinit(&drafts);
-    if (e)
+    if (e && e->kind != ERR_NOT_FOUND) /* deleted meanwhile: that is the end, too */
         log_warn("conversation %s: the end of a run could not be recorded: %s", t->id, e->text);
     return !e;
 }

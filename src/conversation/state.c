@@ -31,6 +31,7 @@ struct doc *doc_copy(const struct doc *d)
         .rules = bytes_ref(d->rules),
         .has_last_user = d->has_last_user,
         .last_user = d->last_user,
+        .saved = d->saved,
         .open_from = d->open_from,
     };
     return copy;
@@ -85,6 +86,8 @@ void doc_write(const struct doc *d, struct buf *out)
     member_bytes(&w, "activated", d->activated, "[]");
     member_bytes(&w, "invoked", d->invoked, "[]");
     member_bytes(&w, "rules", d->rules, "[]");
+    if (d->saved)
+        jw_member_bool(&w, "saved", true);
     jw_member_int(&w, "open_from", d->open_from);
     jw_object_end(&w);
 }
@@ -118,6 +121,7 @@ struct doc *doc_load(struct str text, struct str title, struct err **e)
     d->activated = json_bytes(json_get(root, "activated"));
     d->invoked = json_bytes(json_get(root, "invoked"));
     d->rules = json_bytes(json_get(root, "rules"));
+    d->saved = json_get_bool(root, "saved", false);
     d->open_from = json_get_int(root, "open_from", -1);
     return d;
 }

@@ -68,6 +68,7 @@ struct doc {
     struct bytes *rules;     /* … that files have brought in */
     bool has_last_user;
     struct uuid last_user; /* id of the last user message */
+    bool saved;            /* outputs lie in files on the hand's side (agent/tools/save.c) */
     int64_t open_from;     /* seq of the first action of the open batch; -1: no step under way */
 };
 struct doc *doc_new(void);

@@ -26,7 +26,8 @@ struct turn { /* the thread's own */
     uint64_t toolbox_generation;
     bool mcp_waited; /* its first step has given the servers a moment */
     int64_t iterations;
-    bool finishing; /* the agent has finished, if its Stop hooks agree */
+    atomic_bool saved; /* a tool has saved an output */
+    bool finishing;    /* the agent has finished, if its Stop hooks agree */
     /* What hooks have blocked and no commit has recorded: values for the doc, or NULL. */
     struct bytes *blocked_actions, *blocked_messages;
     char id[UUID_DASHED_LEN + 1];

@@ -107,6 +107,11 @@ static bool queue_append(struct turn *t, struct event_draft *drafts, size_t n,
         doc->rules = bytes_ref(rules);
         state_set_doc(next, doc);
     }
+    if (atomic_load(&t->saved) && !next->doc->saved) {
+        struct doc *doc = doc_copy(next->doc);
+        doc->saved = true;
+        state_set_doc(next, doc);
+    }
     if (update) {
         apply_status(t, next, update->status);
         usage = (struct append_usage){update->usage, update->model, update->usage_id};

@@ -92,6 +92,7 @@ static bool host_keep(void *arg, struct mailbox *mailbox, const struct uuid *id,
     struct kept *k = xcalloc(1, sizeof(*k));
     struct mail *mail = NULL;
     uint64_t tag = mailbox_tag(mailbox);
+    atomic_store(&t->saved, true); /* what is kept in the store lies with the hand, too */
     k->mail = (struct mail){.tag = tag, .free = kept_free};
     k->mailbox = mailbox_ref(mailbox);
     store_blob_put(t->c->service->config.store, t->c->number, id, content, kept_done, k);

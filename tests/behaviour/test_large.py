@@ -7,7 +7,9 @@ import os
 import socket
 import sys
 import threading
+import time
 import zipfile
+from pathlib import Path
 from urllib.parse import quote
 
 import httpx
@@ -75,6 +77,39 @@ def test_an_output_of_any_length_can_be_read_whole(server, work):
         with zipfile.ZipFile(io.BytesIO(server.http.get(f"/api/file/download-trajectory/{talk.id}", timeout=60).content)) as z:
             kept = [n for n in z.namelist() if "/observations/" in n]
             assert len(kept) == 1 and z.read(kept[0]).decode() == text
+
+
+def saved_in(conversation):
+    return Path(f"/tmp/handsd-{conversation}")
+
+
+def test_an_interrupt_while_an_output_is_saved_keeps_the_result(server, work):
+    """The command has run: what it said is in the log, with its file or without."""
+    with Talk(server, work, [run(f"seq 1 {LINES}; echo the end", timeout=100), FINISH]) as talk:
+        folder, deadline = saved_in(talk.id) / "observations", time.monotonic() + LATEST_S
+        talk.start()
+        while not folder.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        assert talk.post("interrupt").status_code == 200
+        assert talk.until_over() == "paused"
+        result, = talk.seen()
+        assert not result.error and result.exit_code == 0
+        assert result.text.startswith("1\n2\n") and result.text.endswith("the end") and len(result.text) < 31_000
+
+
+def test_saved_outputs_go_with_their_conversation(make_server, work, tmp_path):
+    data, scripts = tmp_path / "data", tmp_path / "scripts"
+    server = make_server(data, scripts=scripts)
+    with Talk(server, work, [run("seq 100000"), FINISH]) as talk, Talk(server, work, [run("seq 100000"), FINISH]) as other:
+        assert (talk.say(), other.say()) == ("finished", "finished")
+    server.http.delete(f"/api/conversations/{talk.id}").raise_for_status()
+    assert not saved_in(talk.id).exists()
+    server.stop()
+    assert any(saved_in(other.id).rglob("*.txt"))
+    server = make_server(data, scripts=scripts)
+    server.http.delete(f"/api/conversations/{other.id}").raise_for_status()
+    assert not saved_in(other.id).exists()
 
 
 # ---- messages

@@ -148,8 +148,9 @@ static void result_read(const struct json_value *answer, struct outcome *o)
         buf_add(&o->text, STR("(The tool answered nothing.)"));
 }
 
-/* Masked as a whole before it is cut; what is cut is saved on the hand's side first. False: interrupted. */
-static bool text_give(const struct tool_run *run, struct str text, struct buf *out, struct err **e)
+/* Masked as a whole before it is cut; what is cut is saved on the hand's side first, unless somebody
+ * interrupts: the tool has run, and its result counts all the same. */
+static void text_give(const struct tool_run *run, struct str text, struct buf *out)
 {
     struct str whole = tool_masked(run, text);
     autobuf dir = {0}, name = {0}, notice = {0};
@@ -157,18 +158,15 @@ static bool text_give(const struct tool_run *run, struct str text, struct buf *o
     char id[UUID_HEX_LEN + 1];
     if (whole.n <= TEXT_MAX || utf8_count(whole) <= TEXT_MAX) {
         buf_add(out, whole);
-        return true;
+        return;
     }
     buf_addf(&name, "mcp_output_%.*s.txt", STR_ARG(str_sub(uuid_hex(&run->action_id, id), 0, 8)));
     bool saved = output_keep(run, buf_str(&name), whole, &dir, &why);
-    if (!saved && why && why->kind == ERR_CANCELLED)
-        return err_set(e, ERR_CANCELLED, "%s", why->text);
     buf_add(&notice, STR("\n[… the result is too long and was clipped here"));
     if (saved)
         buf_addf(&notice, "; all of it is in %.*s/%.*s", STR_ARG(buf_str(&dir)), STR_ARG(buf_str(&name)));
     buf_add(&notice, STR(" …]\n"));
     text_cut_middle(whole, TEXT_MAX, buf_str(&notice), out);
-    return true;
 }
 
 /* --- a call --- */
@@ -235,11 +233,11 @@ static bool mcp_run(const struct tool_run *run, struct tool_result *result, stru
     }
     result_read(answer, &o);
     buf_insert(&o.text, 0, buf_str(&remarks));
-    bool ok = text_give(run, buf_str(&o.text), &result->text, e);
+    text_give(run, buf_str(&o.text), &result->text);
     buf_deinit(&o.text);
     mcp_doc_unref(doc);
     observation_write(run, result);
-    return ok;
+    return true;
 }
 
 /* --- toolboxes --- */

@@ -82,13 +82,31 @@ static bool private_dir_make(const struct agent_host *host, struct str dir, stru
     return true;
 }
 
+static void save_dir_name(struct str conversation, struct buf *dir)
+{
+    buf_addf(dir, "/tmp/handsd-%.*s", STR_ARG(conversation));
+}
+
+void agent_saved_remove(struct str conversation, struct buf *fields)
+{
+    autobuf dir = {0};
+    save_dir_name(conversation, &dir);
+    /* The second is the name of one whose own name was taken. rm follows no links. */
+    wire_add_str(fields, F_ARG, STR("/bin/sh"));
+    wire_add_str(fields, F_ARG, STR("-c"));
+    wire_add_str(fields, F_ARG, STR("rm -rf -- \"$1\" \"$1\"-*"));
+    wire_add_str(fields, F_ARG, STR("sh"));
+    wire_add_str(fields, F_ARG, buf_str(&dir));
+    wire_add_str(fields, F_CWD, STR("/"));
+}
+
 /* In /tmp everybody can guess the name and be there first; then it gets another name, which nobody can. */
 static bool save_dir_make(const struct agent_host *host, struct buf *dir, struct err **e)
 {
     char hex[UUID_HEX_LEN + 1];
     struct uuid random = uuid_random();
     autoerr why = NULL;
-    buf_addf(dir, "/tmp/handsd-%.*s", STR_ARG(host->conversation));
+    save_dir_name(host->conversation, dir);
     if (!private_dir_make(host, buf_str(dir), &why)) {
         if (why->kind != ERR_IO)
             return err_set(e, why->kind, "%s", why->text);

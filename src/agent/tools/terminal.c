@@ -186,30 +186,28 @@ static void observation_write(const struct tool_run *run, const struct terminal_
 }
 
 /* The whole text, masked; what is too long for the model is saved where it can read it. */
-static bool output_write(const struct tool_run *run, const struct terminal_facts *f,
-                         struct tool_result *result, struct buf *saved_dir, struct err **e)
+static void output_write(const struct tool_run *run, const struct terminal_facts *f,
+                         struct tool_result *result, struct buf *saved_dir)
 {
     autobuf whole = {0}, dir = {0}, name = {0}, path = {0}, notice = {0};
     char id[UUID_HEX_LEN + 1];
     terminal_output(f, run->host->mask(run->host->arg), &whole);
     if (whole.n <= TERMINAL_OUTPUT_MAX || utf8_count(buf_str(&whole)) <= TERMINAL_OUTPUT_MAX) {
         buf_add(&result->text, buf_str(&whole));
-        return true;
+        return;
     }
     autoerr why = NULL;
     buf_addf(&name, "terminal_output_%.*s.txt", STR_ARG(str_sub(uuid_hex(&run->action_id, id), 0, 8)));
     bool saved = f->elided > 0 && f->has_whole && output_keep(run, buf_str(&name), STR_NONE, &dir, &why);
     if (!saved && !why)
         saved = output_keep(run, buf_str(&name), buf_str(&whole), &dir, &why);
-    if (!saved && why && why->kind == ERR_CANCELLED)
-        return err_set(e, ERR_CANCELLED, "%s", why->text);
+    /* Not saved, perhaps since somebody interrupts: the command has run, and its result counts all the same. */
     if (saved) {
         buf_addf(&path, "%.*s/%.*s", STR_ARG(buf_str(&dir)), STR_ARG(buf_str(&name)));
         buf_add(saved_dir, buf_str(&dir));
     }
     terminal_notice(buf_str(&whole), buf_str(&path), &notice);
     text_cut_middle(buf_str(&whole), TERMINAL_OUTPUT_MAX, buf_str(&notice), &result->text);
-    return true;
 }
 
 static bool refuse_literal(const struct tool_run *run, const struct terminal_arguments *a,
@@ -282,8 +280,7 @@ static bool terminal_run(const struct tool_run *run, struct tool_result *result,
     facts_read(run, buf_str(&answer), &f);
     f.seen = CONTAINER_OF(run, struct execution, run)->terminal_seen;
     result->is_error = f.kind == TERMINAL_NOTHING_RUNNING || f.kind == TERMINAL_OCCUPIED;
-    if (!output_write(run, &f, result, &saved_dir, e))
-        return false;
+    output_write(run, &f, result, &saved_dir);
     observation_write(run, &a, &f, buf_str(&saved_dir), buf_str(&remarks), result);
     return true;
 }
