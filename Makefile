@@ -2,7 +2,7 @@
 PREFIX ?= /usr/local
 export TASK
 
-.PHONY: help deps deps-build build run test conformance bench asan tsan fuzz format lint clean install
+.PHONY: help deps deps-build build run test conformance bench asan tsan fuzz soak format lint clean install
 
 help:
 	@echo 'make deps      install what building, testing and measuring need (Debian, Ubuntu; root or sudo)'
@@ -14,6 +14,7 @@ help:
 	@echo 'make bench     install, build, measure'
 	@echo 'make asan      the unit tests under AddressSanitizer and UBSan (tsan: ThreadSanitizer)'
 	@echo 'make fuzz      each fuzz target for SECONDS=30'
+	@echo 'make soak      30 minutes with 200 conversations (MINUTES=, CONVERSATIONS=): memory ends where it began'
 	@echo 'make lint      clang-format, clang-tidy, cppcheck, the layers'
 	@echo 'make format    let clang-format rewrite the sources'
 	@echo 'make install   into PREFIX=/usr/local (DESTDIR is honoured)'
@@ -53,6 +54,10 @@ tsan: deps
 
 fuzz: deps
 	@scripts/fuzz $(or $(SECONDS),30)
+
+soak: deps
+	@scripts/build build
+	@scripts/soak $(or $(MINUTES),30) $(or $(CONVERSATIONS),200)
 
 format:
 	@scripts/lint --fix format
