@@ -9,7 +9,7 @@ struct item {
     enum event_kind kind; /* EVENT_CONDENSATION: its summary */
     enum llm_role role;
     struct uuid id;
-    struct json_doc *doc; /* NULL for results, whose text is in `text` */
+    struct json_doc *doc; /* NULL for results and system prompts, whose text is in `text` */
     struct buf text;
     struct llm_part *parts;      /* owned */
     size_t part_count, part_cap; /* room of `parts`; 0: not known */

@@ -97,18 +97,27 @@ static struct item *item_new(struct view *v, enum event_kind kind, struct json_d
     return i;
 }
 
+/* Only its texts are kept: the tools that the event lists are most of it, and a model gets those from elsewhere. */
 static void add_system_prompt(struct view *v, struct json_doc *doc)
 {
     struct item *i = item_new(v, EVENT_SYSTEM_PROMPT, doc);
     i->role = LLM_SYSTEM;
     const struct json_value *blocks[] = {json_get(i->event, "system_prompt"),
                                          json_get(i->event, "dynamic_context")};
+    size_t bytes = 0;
+    for (size_t at = 0; at < ARRAY_LEN(blocks); at++)
+        bytes += json_get_str(blocks[at], "text").n;
+    buf_reserve(&i->text, bytes); /* so that the texts stay where they are */
     for (size_t at = 0; at < ARRAY_LEN(blocks); at++) {
         struct str text = json_get_str(blocks[at], "text");
-        if (text.n > 0)
-            item_part_add(
-                i, (struct llm_part){LLM_TEXT, text, json_get_bool(blocks[at], "cache_prompt", false)});
+        if (text.n == 0)
+            continue;
+        struct str kept = {i->text.p + i->text.n, text.n};
+        buf_add(&i->text, text);
+        item_part_add(i, (struct llm_part){LLM_TEXT, kept, json_get_bool(blocks[at], "cache_prompt", false)});
     }
+    i->event = NULL;
+    json_doc_free(steal(i->doc));
     /* A newer prompt takes the place of the older one. */
     for (size_t at = 0; v->has_system && at + 1 < v->items.n; at++) {
         if (v->items.at[at]->kind != EVENT_SYSTEM_PROMPT)
