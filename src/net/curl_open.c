@@ -39,6 +39,8 @@ static bool table_fill(void *library, struct curl_table *table, struct err **e)
             return err_set(e, ERR_UPSTREAM, "libcurl is too old: it has no %s", symbols[i].name);
         memcpy((char *)table + symbols[i].offset, &symbol, sizeof(symbol));
     }
+    void *control = dlsym(library, "SSL_CTX_ctrl"); /* found among the libraries that libcurl brought */
+    memcpy(&table->ssl_ctx_ctrl, &control, sizeof(control));
     return true;
 }
 

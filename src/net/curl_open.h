@@ -24,6 +24,8 @@ struct curl_table {
     CURLMcode (*multi_cleanup)(CURLM *multi);
     struct curl_slist *(*slist_append)(struct curl_slist *list, const char *text);
     void (*slist_free_all)(struct curl_slist *list);
+    /* OpenSSL's, out of the library that libcurl itself uses; NULL where it uses another. */
+    long (*ssl_ctx_ctrl)(void *context, int command, long number, void *pointer);
 };
 
 /* NULL (ERR_UPSTREAM) when no libcurl can be opened. The same table at every call. */

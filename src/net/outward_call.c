@@ -2,9 +2,15 @@
 #include "base/clock.h"
 
 /* libcurl's buffers, per call: small, since thousands of calls may wait for their models at once. */
-#define RECEIVE_BUFFER_BYTES 8192L
+#define RECEIVE_BUFFER_BYTES 2048L
 #define SEND_BUFFER_BYTES 16384L
 #define URL_BYTES_MAX 32768 /* of a request's URL */
+
+/* Plain bytes in one TLS record of a request, by OpenSSL's SSL_CTX_set_max_send_fragment, whose number this is (its headers
+ * are not needed otherwise). A buffer for one such record is kept by each connection that waits: session tickets come after
+ * the request, and OpenSSL makes the buffer when they do; it would be 16 kB. */
+#define OPENSSL_CTRL_MAX_SEND_FRAGMENT 52
+#define TLS_RECORD_BYTES 2048L
 
 /* What may follow a redirect to another host: nothing that could be a credential. */
 static const char *const harmless_headers[] = {"Accept", "Accept-Encoding", "Accept-Language", "Content-Type",
@@ -199,6 +205,15 @@ static curl_socket_t socket_open(void *arg, curlsocktype purpose, struct curl_so
     return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
+/* Called with OpenSSL's context only: a libcurl with another TLS library refuses the option. */
+static CURLcode tls_context_open(CURL *easy, void *context, void *arg)
+{
+    (void)easy;
+    const struct curl_table *curl = arg;
+    curl->ssl_ctx_ctrl(context, OPENSSL_CTRL_MAX_SEND_FRAGMENT, TLS_RECORD_BYTES, NULL);
+    return CURLE_OK;
+}
+
 static void limits_apply(struct outward_call *c)
 {
     const struct curl_table *curl = c->curl;
@@ -239,6 +254,10 @@ bool outward_call_prepare(struct outward_call *c, const struct curl_table *curl,
     if (ca_file)
         curl->easy_setopt(c->easy, CURLOPT_CAINFO, ca_file);
     curl->easy_setopt(c->easy, CURLOPT_CA_CACHE_TIMEOUT, 24L * 3600);
+    if (curl->ssl_ctx_ctrl) {
+        curl->easy_setopt(c->easy, CURLOPT_SSL_CTX_FUNCTION, tls_context_open);
+        curl->easy_setopt(c->easy, CURLOPT_SSL_CTX_DATA, (void *)(uintptr_t)curl);
+    }
     if (c->unix_socket) {
         curl->easy_setopt(c->easy, CURLOPT_UNIX_SOCKET_PATH, c->unix_socket);
         curl->easy_setopt(c->easy, CURLOPT_PROXY, "");
