@@ -176,6 +176,7 @@ static bool start_machinery(struct daemon *d, const struct daemon_options *o, st
                          &(struct hands_config){
                              .program = hand.p,
                              .idle_ms = (uint64_t)(c->conversation_idle_ttl_seconds * 1000),
+                             .host = environment_value("DOCKER_HOST_ADDR"),
                          },
                          e);
     d->outward = outward_new();

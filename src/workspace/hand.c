@@ -7,7 +7,7 @@
 
 #define DATA_FRAME_MAX (16 * 1024)         /* small, so that calls take turns */
 #define CREDIT_BATCH (64 * 1024)           /* taken bytes are given back in pieces of this size */
-#define EXTRA_MAX (WIRE_PAYLOAD_MAX - 256) /* the environment goes into the one frame of HELLO */
+#define EXTRA_MAX (WIRE_PAYLOAD_MAX - 512) /* the environment goes into the one frame of HELLO */
 
 /* --- the table ------------------------------------------------------------------------------ */
 
@@ -23,6 +23,8 @@ struct hands *hands_new(struct loop *loop, const struct hands_config *config, st
     struct hands *h = xcalloc(1, sizeof(*h));
     h->loop = loop;
     h->program = str_dup(str_from(config->program));
+    h->host = str_dup(config->host ? str_from(config->host) : STR("localhost"));
+    h->addresses = address_book_new();
     h->env = local_environment();
     h->idle_ms = config->idle_ms;
     h->extra = extra;
@@ -54,7 +56,9 @@ void hands_free(struct hands *h)
     map_u64_free(h->calls);
     local_environment_free(h->env);
     buf_deinit(&h->extra);
+    address_book_free(h->addresses);
     free(h->program);
+    free(h->host);
     free(h);
 }
 

@@ -23,6 +23,7 @@ struct hands_config {
     const char *program;    /* copied */
     uint64_t idle_ms;       /* a hand with nothing but its shells ends after this long; 0: never */
     const char *const *env; /* NAME=value pairs for what hands start, NULL-terminated, may be NULL; copied */
+    const char *host;       /* as people name the machine of local hands; NULL: localhost; copied */
 };
 
 struct hands *hands_new(struct loop *loop, const struct hands_config *config, struct err **e);

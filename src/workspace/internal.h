@@ -2,6 +2,7 @@
  * wait.c share it. Everything here is the loop thread's. */
 #pragma once
 #include "base/map.h"
+#include "workspace/address.h"
 #include "workspace/hand.h"
 #include <stdatomic.h>
 
@@ -39,10 +40,11 @@ struct hand_call {
 
 struct hands {
     struct loop *loop;
-    char *program;
+    char *program, *host;
     char **env;       /* of the hand's process */
     struct buf extra; /* F_ENV fields of HELLO */
     uint64_t idle_ms;
+    struct address_book *addresses;
     struct map *by_id;     /* the 16 bytes of an id → the hand that takes calls now */
     struct map_u64 *calls; /* number → struct hand_call */
     struct hand *all;      /* also those that are ending */

@@ -324,7 +324,8 @@ static void on_end(uv_poll_t *poll, int status, int events)
 
 /* --- the beginning -------------------------------------------------------------------------- */
 
-static void hand_greet(struct hand *h, uint64_t token)
+/* `addresses`: F_ENV fields that this hand has for itself. */
+static void hand_greet(struct hand *h, uint64_t token, struct str addresses)
 {
     autobuf hello = {0};
     char id[UUID_HEX_LEN + 1];
@@ -335,6 +336,7 @@ static void hand_greet(struct hand *h, uint64_t token)
     if (h->hands->idle_ms)
         wire_add_int(&hello, F_TIMEOUT_MS, (int64_t)h->hands->idle_ms);
     buf_add(&hello, buf_str(&h->hands->extra));
+    buf_add(&hello, addresses);
     buf_add(&h->out, str_make(WIRE_MAGIC, WIRE_MAGIC_LEN));
     wire_add_message(&h->out, WIRE_HELLO, 0, buf_str(&hello));
 }
@@ -365,6 +367,8 @@ struct hand *hand_find_or_start(struct hands *hands, const struct uuid *id, uint
         err_set(e, ERR_BUSY, "%d hands are running already", HANDS_MAX);
         return NULL;
     }
+    autobuf addresses = {0};
+    address_environment(hands, id, &addresses);
     if (!local_start(hands->program, hands->env, &process, e))
         return NULL;
     h = xcalloc(1, sizeof(*h));
@@ -377,7 +381,7 @@ struct hand *hand_find_or_start(struct hands *hands, const struct uuid *id, uint
     map_put(hands->by_id, id_key(id), h);
     hand_watch(h);
     h->timer = loop_timer(hands->loop, HAND_GREETING_MS, on_ping_time, h);
-    hand_greet(h, token);
+    hand_greet(h, token, buf_str(&addresses));
     hand_flush(h);
     return h;
 }

@@ -2,6 +2,7 @@
 #pragma once
 #include "api/app.h"
 
+extern const struct route_table legacy_runtime_routes; /* runtime.c */
 extern const struct route_table legacy_server_routes; /* server.c */
 
 /* ---- ids (reply.c) ----

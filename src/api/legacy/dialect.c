@@ -1,6 +1,7 @@
 #include "api/legacy/app.h"
 
 static const struct route_table *const tables[] = {
+    &legacy_runtime_routes,
     &legacy_server_routes,
 };
 
