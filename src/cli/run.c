@@ -11,6 +11,7 @@
 #include "base/uuid.h"
 #include "cli/client.h"
 #include "cli/commands.h"
+#include "cli/console.h"
 #include "cli/daemon.h"
 #include "cli/environment.h"
 #include "cli/resume.h"
@@ -248,6 +249,8 @@ static void write_agent(struct json_writer *w, const struct run_options *o)
         jw_member_cstr(w, "api_key", key);
     if (o->base_url)
         jw_member_cstr(w, "base_url", o->base_url);
+    if (!o->json && console_would_live(STDOUT_FILENO))
+        jw_member_bool(w, "stream", true); /* only a terminal shows an answer that is half there */
     jw_member_cstr(w, "usage_id", "default");
     jw_object_end(w);
     jw_member_raw(w, "agent_context", STR("{\"load_project_skills\":true}"));
@@ -302,6 +305,8 @@ static int open_signals(void)
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGWINCH);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -1,77 +1,89 @@
 #include "cli/show.h"
-#include "base/clock.h"
+#include "base/path.h"
 #include "base/utf8.h"
+#include "cli/show_internal.h"
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-#define OUTPUT_LINES_MAX 40 /* of a command's output: the first half and the last */
-#define ARGUMENTS_MAX 200   /* bytes of another tool's arguments */
-
-#define DIM "\033[2m"
-#define BOLD "\033[1m"
-#define RED "\033[31m"
-#define GREEN "\033[32m"
-#define RESET "\033[0m"
-
-void show_init(struct show *s, bool json)
+struct show *show_new(bool json)
 {
-    *s = (struct show){
-        .json = json,
-        .colour = !json && isatty(STDOUT_FILENO) && !getenv("NO_COLOR"),
-        .started_ns = clock_mono_ns(),
-    };
+    struct show *s = xcalloc(1, sizeof(*s));
+    s->json = json;
+    s->console = console_new(json ? STDERR_FILENO : STDOUT_FILENO);
+    s->glyphs = console_glyphs(s->console);
+    s->started_ns = s->waiting_ns = clock_mono_ns();
+    return s;
 }
 
-/* Control characters, and their two-byte forms, are left out: they could make a terminal do things. */
-static void put_clean(struct str text)
+void show_free(struct show *s)
 {
-    for (size_t i = 0; i < text.n; i++) {
-        unsigned char c = (unsigned char)text.p[i];
-        if (c == 0xc2 && i + 1 < text.n && (unsigned char)text.p[i + 1] < 0xa0)
-            i++;
-        else if (c == '\n' || c == '\t' || (c >= 0x20 && c != 0x7f))
-            putchar(c);
-    }
-}
-
-static void put_line(const struct show *s, const char *style, const char *before, struct str text)
-{
-    fputs(s->colour ? style : "", stdout);
-    fputs(before, stdout);
-    put_clean(str_trim_right(text));
-    fputs(s->colour ? RESET "\n" : "\n", stdout);
-}
-
-static size_t count_lines(struct str text)
-{
-    size_t n = text.n > 0;
-    for (size_t i = 0; i + 1 < text.n; i++)
-        n += text.p[i] == '\n';
-    return n;
-}
-
-/* Indented; the middle of a long text is left out. */
-static void put_output(const struct show *s, struct str text)
-{
-    text = str_trim_right(text);
-    size_t lines = count_lines(text), at = 0, half = OUTPUT_LINES_MAX / 2;
-    struct str rest = text, line;
-    if (text.n == 0)
+    if (!s)
         return;
-    while (str_split(&rest, '\n', &line)) {
-        if (lines <= OUTPUT_LINES_MAX || at < half || at >= lines - half) {
-            put_line(s, DIM, "  ", line);
-        } else if (at == half) {
-            char left_out[64];
-            snprintf(left_out, sizeof(left_out), "  … %zu lines …", lines - 2 * half);
-            put_line(s, DIM, left_out, STR(""));
+    for (size_t i = 0; i < s->open.n; i++)
+        json_doc_free(s->open.at[i].doc);
+    vec_deinit(&s->open);
+    buf_deinit(&s->workspace);
+    buf_deinit(&s->said);
+    buf_deinit(&s->rest);
+    buf_deinit(&s->reasoning);
+    console_free(s->console);
+    free(s);
+}
+
+struct console *show_console(struct show *s)
+{
+    return s->console;
+}
+
+bool show_is_gone(const struct show *s)
+{
+    return s->gone || console_is_gone(s->console);
+}
+
+/* ---- blocks ---- */
+
+void show_line(struct show *s, enum style style, const char *first, struct str marked)
+{
+    autobuf text = {0};
+    text_style(&text, style);
+    buf_add(&text, marked);
+    text_style(&text, STYLE_NONE);
+    console_print(s->console, first, "  ", buf_str(&text), true);
+}
+
+static void print_styled(struct show *s, const struct block *b, const char *first, struct str text)
+{
+    autobuf marked = {0};
+    text_style(&marked, b->style);
+    buf_add(&marked, text);
+    text_style(&marked, STYLE_NONE);
+    console_print(s->console, first, b->next, buf_str(&marked), b->words);
+}
+
+void show_block(struct show *s, const struct block *b, struct str raw)
+{
+    autobuf clean = {0};
+    text_add(&clean, str_trim_right(raw));
+    struct str rest = buf_str(&clean), line;
+    size_t lines = 1, at = 0;
+    if (str_trim(rest).n == 0)
+        return;
+    for (size_t i = 0; i < rest.n; i++)
+        lines += rest.p[i] == '\n';
+    size_t max = b->max > 0 && lines > b->max ? b->max : lines;
+    size_t head = b->ends ? max / 2 : max, tail = max - head;
+    for (; str_split(&rest, '\n', &line); at++) {
+        if (at < head || at >= lines - tail) {
+            print_styled(s, b, at == 0 ? b->first : b->next, line);
+        } else if (at == head) {
+            autobuf left = {0};
+            buf_addf(&left, "%s %zu more line%s", s->glyphs->more, lines - max, lines - max == 1 ? "" : "s");
+            print_styled(s, &(struct block){.next = b->next, .style = STYLE_DIM}, b->next, buf_str(&left));
         }
-        at++;
     }
 }
 
-static void add_texts(struct buf *out, const struct json_value *content)
+void show_texts(struct buf *out, const struct json_value *content)
 {
     for (struct json_iter it = json_iter(content); json_next(&it);) {
         struct str text = json_get_str(it.value, "text");
@@ -81,69 +93,297 @@ static void add_texts(struct buf *out, const struct json_value *content)
     }
 }
 
+void show_duration(struct buf *out, uint64_t ns, bool exact)
+{
+    double s = (double)ns / (double)NS_PER_S;
+    unsigned long long whole = ns / NS_PER_S;
+    if (s < 60 && exact)
+        buf_addf(out, s < 10 ? "%.2f s" : "%.1f s", s);
+    else if (s < 60)
+        buf_addf(out, "%llu s", whole);
+    else if (s < 3600)
+        buf_addf(out, "%llu min %02llu s", whole / 60, whole % 60);
+    else
+        buf_addf(out, "%llu h %02llu min", whole / 3600, whole / 60 % 60);
+}
+
+struct str show_path(const struct show *s, struct str path)
+{
+    struct str root = buf_str(&s->workspace);
+    if (root.n == 0 || !str_starts(path, root) || path.n <= root.n + 1 || path.p[root.n] != '/')
+        return path;
+    return str_sub(path, root.n + 1, path.n);
+}
+
+/* ---- an answer that is streamed ---- */
+
+/* What of it is not printed yet. */
+static void say_rest(struct show *s)
+{
+    if (s->rest.n > 0) {
+        autobuf first = {0};
+        buf_addf(&first, "%s ", s->said_some ? " " : s->glyphs->bullet);
+        console_print(s->console, first.p, "  ", buf_str(&s->rest), true);
+        s->said_some = true;
+    }
+    buf_clear(&s->rest);
+}
+
+static void say_end(struct show *s)
+{
+    say_rest(s);
+    buf_clear(&s->said);
+    buf_clear(&s->reasoning);
+    s->said_some = false;
+}
+
+/* Whole lines are printed as they become so; the last one lives at the bottom. */
+static void say(struct show *s, struct str text)
+{
+    if (s->said.n == 0) {
+        while (text.n > 0 && (text.p[0] == '\n' || text.p[0] == ' '))
+            text = str_sub(text, 1, text.n);
+        if (text.n > 0)
+            console_gap(s->console);
+    }
+    buf_add(&s->said, text);
+    text_add(&s->rest, text);
+    struct str rest = buf_str(&s->rest), line;
+    size_t room = console_width(s->console) - 2;
+    while (text_take_line(&rest, room, true, &line)) {
+        autobuf first = {0};
+        buf_addf(&first, "%s ", s->said_some ? " " : s->glyphs->bullet);
+        console_print(s->console, first.p, "  ", line, true);
+        s->said_some = true;
+    }
+    buf_consume(&s->rest, s->rest.n - rest.n);
+}
+
+static void show_delta(struct show *s, const struct json_value *event)
+{
+    if (!console_is_live(s->console))
+        return;
+    buf_add(&s->reasoning, json_get_str(event, "reasoning_content"));
+    struct str content = json_get_str(event, "content");
+    if (content.n > 0)
+        say(s, content);
+}
+
+/* An agent's words, of which some may stand there already. */
+static void show_words(struct show *s, struct str text, enum style style, const char *glyph)
+{
+    struct str said = str_trim(buf_str(&s->said));
+    text = str_trim(text);
+    if (said.n > 0 && str_starts(text, said)) {
+        struct str more = str_sub(text, said.n, text.n);
+        if (more.n > 0)
+            say(s, more);
+        say_end(s);
+        return;
+    }
+    say_end(s);
+    if (text.n == 0)
+        return;
+    autobuf first = {0};
+    buf_addf(&first, "%s ", glyph);
+    console_gap(s->console);
+    show_block(s, &(struct block){.first = first.p, .next = "  ", .style = style, .words = true}, text);
+}
+
+static void show_reasoning(struct show *s, struct str reasoning)
+{
+    if (str_trim(reasoning).n == 0)
+        return;
+    console_gap(s->console);
+    show_block(
+        s,
+        &(struct block){
+            .first = "  ", .next = "  ", .style = STYLE_DIM, .max = SHOW_REASONING_LINES, .words = true},
+        str_trim(reasoning));
+}
+
+/* ---- actions that wait for their result ---- */
+
+static void open_add(struct show *s, const struct json_value *event, bool now)
+{
+    autobuf text = {0};
+    json_add(&text, event);
+    struct json_doc *doc = json_parse_trusted(buf_str(&text), NULL);
+    if (!doc)
+        return;
+    if (s->open.n == SHOW_OPEN_MAX) {
+        json_doc_free(s->open.at[0].doc);
+        vec_remove(&s->open, 0);
+    }
+    vec_push(&s->open, (struct open_action){doc, now ? clock_mono_ns() : 0});
+}
+
+/* The open action that an event answers; SIZE_MAX if none does. */
+static size_t open_find(const struct show *s, const struct json_value *event)
+{
+    struct str action = json_get_str(event, "action_id"), call = json_get_str(event, "tool_call_id");
+    for (size_t i = 0; i < s->open.n; i++) {
+        const struct json_value *one = json_root(s->open.at[i].doc);
+        if (action.p ? str_eq(action, json_get_str(one, "id"))
+                     : str_eq(call, json_get_str(one, "tool_call_id")))
+            return i;
+    }
+    return SIZE_MAX;
+}
+
+static void open_remove(struct show *s, size_t at)
+{
+    if (at >= s->open.n)
+        return;
+    json_doc_free(s->open.at[at].doc);
+    vec_remove(&s->open, at);
+    s->waiting_ns = clock_mono_ns();
+}
+
 /* ---- events ---- */
 
-static void show_action(struct show *s, const struct json_value *event)
+static void event_action(struct show *s, const struct json_value *event)
 {
-    const struct json_value *action = json_get(event, "action");
-    struct str kind = json_get_str(action, "kind"), tool = json_get_str(event, "tool_name");
     autobuf thought = {0};
-    add_texts(&thought, json_get(event, "thought"));
-    if (thought.n > 0)
-        put_line(s, "", "", buf_str(&thought));
-    s->steps++;
-    s->action_ns = clock_mono_ns();
-    if (str_is(kind, "TerminalAction")) {
-        put_line(s, BOLD, json_get_bool(action, "is_input", false) ? "> " : "$ ",
-                 json_get_str(action, "command"));
-    } else if (str_is(kind, "FinishAction")) {
-        put_line(s, GREEN, "", json_get_str(action, "message"));
-    } else if (str_is(kind, "ThinkAction")) {
-        put_line(s, DIM, "", json_get_str(action, "thought"));
-    } else if (str_is(kind, "FileEditorAction")) {
-        autobuf what = {0};
-        buf_addf(&what, "%.*s %.*s", STR_ARG(json_get_str(action, "command")),
-                 STR_ARG(json_get_str(action, "path")));
-        put_line(s, BOLD, "edit: ", buf_str(&what));
-    } else {
-        autobuf what = {0};
-        buf_addf(&what, "%.*s ", STR_ARG(tool));
-        buf_add(&what,
-                utf8_prefix_bytes(json_get_str(json_get(event, "tool_call"), "arguments"), ARGUMENTS_MAX));
-        put_line(s, BOLD, "", buf_str(&what));
-    }
+    show_texts(&thought, json_get(event, "thought"));
+    if (s->said.n == 0)
+        show_reasoning(s, json_get_str(event, "reasoning_content"));
+    if (thought.n > 0 || s->said.n > 0)
+        show_words(s, buf_str(&thought), STYLE_NONE, s->glyphs->bullet);
+    else if (s->open.n <= 1)
+        console_gap(s->console);
+    show_action(s, event);
 }
 
-static void show_observation(struct show *s, const struct json_value *event)
+static void event_message(struct show *s, const struct json_value *event)
 {
-    const struct json_value *o = json_get(event, "observation");
-    struct str kind = json_get_str(o, "kind");
-    autobuf text = {0}, end = {0};
-    if (str_is(kind, "FinishObservation") || str_is(kind, "ThinkObservation"))
-        return;
-    add_texts(&text, json_get(o, "content"));
-    put_output(s, buf_str(&text));
-    double seconds = (double)(clock_mono_ns() - s->action_ns) / (double)NS_PER_S;
-    if (!json_is_null(json_get(o, "exit_code"))) {
-        int64_t code = json_get_int(o, "exit_code", 0);
-        buf_addf(&end, "exit code %lld, %.2f s", (long long)code, seconds);
-        put_line(s, code == 0 ? DIM : RED, "  ", buf_str(&end));
-    } else if (json_get_bool(o, "is_error", false)) {
-        buf_addf(&end, "failed, %.2f s", seconds);
-        put_line(s, RED, "  ", buf_str(&end));
-    }
-}
-
-static void show_message(struct show *s, const struct json_value *event)
-{
+    const struct json_value *message = json_get(event, "llm_message");
     struct str source = json_get_str(event, "source");
-    autobuf text = {0};
-    add_texts(&text, json_get(json_get(event, "llm_message"), "content"));
-    if (str_is(source, "agent"))
-        put_line(s, GREEN, "", buf_str(&text));
-    else if (str_is(source, "environment"))
-        put_line(s, DIM, "note: ", buf_str(&text));
+    autobuf text = {0}, first = {0};
+    show_texts(&text, json_get(message, "content"));
+    if (str_is(source, "agent")) {
+        if (s->said.n == 0)
+            show_reasoning(s, json_get_str(message, "reasoning_content"));
+        show_words(s, buf_str(&text), STYLE_NONE, s->glyphs->bullet);
+        return;
+    }
+    say_end(s);
+    console_gap(s->console);
+    bool user = str_is(source, "user");
+    buf_addf(&first, "%s ", user ? s->glyphs->user : s->glyphs->bullet);
+    show_block(s,
+               &(struct block){.first = first.p,
+                               .next = "  ",
+                               .style = user ? STYLE_CYAN : STYLE_DIM,
+                               .max = SHOW_TASK_LINES,
+                               .words = true},
+               buf_str(&text));
+    autobuf skills = {0};
+    for (struct json_iter it = json_iter(json_get(event, "activated_skills")); json_next(&it);) {
+        buf_add_cstr(&skills, it.index > 0 ? ", " : "skills: ");
+        text_add(&skills, json_str(it.value));
+    }
+    if (skills.n > 0)
+        show_line(s, STYLE_DIM, "  ", buf_str(&skills));
 }
+
+static void event_failure(struct show *s, const char *before, const struct json_value *event)
+{
+    autobuf text = {0};
+    struct str code = json_get_str(event, "code");
+    buf_add_cstr(&text, before);
+    if (code.n > 0)
+        buf_addf(&text, "%.*s: ", STR_ARG(code));
+    buf_add(&text, json_get(event, "detail") ? json_get_str(event, "detail") : json_get_str(event, "error"));
+    say_end(s);
+    show_block(s,
+               &(struct block){.first = *before ? "" : "  ", .next = "  ", .style = STYLE_RED, .words = true},
+               buf_str(&text));
+}
+
+static void event_rejected(struct show *s, const struct json_value *event)
+{
+    autobuf text = {0};
+    struct str reason = json_get_str(event, "rejection_reason");
+    bool hook = str_is(json_get_str(event, "rejection_source"), "hook");
+    buf_addf(&text, "%s: %.*s", hook ? "blocked by a hook" : "rejected", STR_ARG(reason));
+    show_block(s, &(struct block){.first = "  ", .next = "  ", .style = STYLE_YELLOW, .words = true},
+               buf_str(&text));
+}
+
+/* A hook that did its work in silence takes one line; what it has against an action is said by the rejection. */
+static void event_hook(struct show *s, const struct json_value *event)
+{
+    bool ok = json_get_bool(event, "success", true), blocked = json_get_bool(event, "blocked", false);
+    struct str reason = json_get_str(event, "reason");
+    autobuf text = {0};
+    buf_addf(&text, "hook %.*s: ", STR_ARG(json_get_str(event, "hook_event_type")));
+    text_add_first_line(&text, json_get_str(event, "hook_command"), SHOW_ARGUMENTS_CELLS, s->glyphs->more);
+    if (blocked)
+        buf_addf(&text, ": blocked%s%.*s", reason.n > 0 ? ": " : "", STR_ARG(reason));
+    else if (!ok)
+        buf_addf(&text, ": failed");
+    show_block(s,
+               &(struct block){
+                   .first = "  ", .next = "  ", .style = blocked ? STYLE_YELLOW : STYLE_DIM, .words = true},
+               buf_str(&text));
+    struct str words = json_get_str(event, "error");
+    if (words.n == 0)
+        words = json_get_str(event, "stderr");
+    if (!ok && !blocked)
+        show_block(
+            s, &(struct block){.first = "    ", .next = "    ", .style = STYLE_RED, .max = SHOW_LIST_LINES},
+            words);
+}
+
+static void event_condensation(struct show *s, const struct json_value *event)
+{
+    autobuf text = {0};
+    size_t n = json_count(json_get(event, "forgotten_event_ids"));
+    say_end(s);
+    console_gap(s->console);
+    buf_addf(&text, "%s the model's view was condensed: a summary in place of %zu event%s", s->glyphs->bullet,
+             n, n == 1 ? "" : "s");
+    show_line(s, STYLE_DIM, "", buf_str(&text));
+}
+
+static void event_result(struct show *s, const struct json_value *event, struct str kind)
+{
+    size_t at = open_find(s, event);
+    const struct json_value *action = at < s->open.n ? json_root(s->open.at[at].doc) : NULL;
+    say_end(s);
+    if (str_is(kind, "UserRejectObservation"))
+        event_rejected(s, event);
+    else if (str_is(kind, "AgentErrorEvent"))
+        event_failure(s, "", event);
+    else
+        show_result(s, event, action, action ? s->open.at[at].started_ns : 0, s->open.n > 1);
+}
+
+static void show_readable(struct show *s, const struct json_value *event, struct str kind)
+{
+    if (str_is(kind, "ActionEvent"))
+        event_action(s, event);
+    else if (str_is(kind, "ObservationEvent") || str_is(kind, "UserRejectObservation") ||
+             str_is(kind, "AgentErrorEvent"))
+        event_result(s, event, kind);
+    else if (str_is(kind, "MessageEvent"))
+        event_message(s, event);
+    else if (str_is(kind, "StreamingDeltaEvent"))
+        show_delta(s, event);
+    else if (str_is(kind, "ConversationErrorEvent") || str_is(kind, "ServerErrorEvent"))
+        event_failure(s, "error: ", event);
+    else if (str_is(kind, "HookExecutionEvent"))
+        event_hook(s, event);
+    else if (str_is(kind, "Condensation"))
+        event_condensation(s, event);
+    else if (str_is(kind, "InterruptEvent"))
+        show_note(s, STYLE_YELLOW, "interrupted");
+    else if (str_is(kind, "PauseEvent"))
+        show_note(s, STYLE_YELLOW, "paused");
+}
+
+/* ---- what is counted ---- */
 
 static void take_stats(struct show *s, const struct json_value *stats)
 {
@@ -158,68 +398,163 @@ static void take_stats(struct show *s, const struct json_value *stats)
     }
 }
 
-static void show_failure(struct show *s, const char *before, const struct json_value *event)
+static void take_policy(struct show *s, const struct json_value *policy)
 {
-    autobuf text = {0};
-    struct str code = json_get_str(event, "code");
-    if (code.n > 0)
-        buf_addf(&text, "%.*s: ", STR_ARG(code));
-    buf_add(&text, json_get(event, "detail") ? json_get_str(event, "detail") : json_get_str(event, "error"));
-    put_line(s, RED, before, buf_str(&text));
+    if (policy)
+        s->careful = !str_is(json_get_str(policy, "kind"), "NeverConfirm");
 }
 
-static void show_readable(struct show *s, const struct json_value *event, struct str kind)
+void show_take_state(struct show *s, const struct json_value *state)
 {
-    if (str_is(kind, "ActionEvent"))
-        show_action(s, event);
-    else if (str_is(kind, "ObservationEvent"))
-        show_observation(s, event);
-    else if (str_is(kind, "MessageEvent"))
-        show_message(s, event);
-    else if (str_is(kind, "AgentErrorEvent"))
-        show_failure(s, "  ", event);
-    else if (str_is(kind, "ConversationErrorEvent") || str_is(kind, "ServerErrorEvent"))
-        show_failure(s, "error: ", event);
-    else if (str_is(kind, "UserRejectObservation"))
-        put_line(s, DIM, "  rejected: ", json_get_str(event, "rejection_reason"));
-    else if (str_is(kind, "PauseEvent"))
-        put_line(s, DIM, "paused", STR(""));
-    else if (str_is(kind, "InterruptEvent"))
-        put_line(s, DIM, "interrupted", STR(""));
+    struct str dir = json_get_str(json_get(state, "workspace"), "working_dir");
+    if (json_get(state, "stats"))
+        take_stats(s, json_get(state, "stats"));
+    take_policy(s, json_get(state, "confirmation_policy"));
+    if (dir.n > 0) {
+        buf_clear(&s->workspace);
+        buf_add(&s->workspace, dir);
+    }
+}
+
+static void take_update(struct show *s, const struct json_value *event)
+{
+    struct str key = json_get_str(event, "key");
+    const struct json_value *value = json_get(event, "value");
+    if (str_is(key, "stats"))
+        take_stats(s, value);
+    else if (str_is(key, "full_state"))
+        show_take_state(s, value);
+    else if (str_is(key, "confirmation_policy"))
+        take_policy(s, value);
+    else if (str_is(key, "execution_status") && str_is(json_str(value), "running"))
+        s->waiting_ns = clock_mono_ns();
+}
+
+/* Live only: not of the log, and so of no use to a program that reads lines. */
+static bool is_of_log(const struct json_value *event, struct str kind)
+{
+    return !str_is(kind, "StreamingDeltaEvent") && !str_is(json_get_str(event, "key"), "full_state");
+}
+
+static bool answers_action(struct str kind)
+{
+    return str_is(kind, "ObservationEvent") || str_is(kind, "UserRejectObservation") ||
+           str_is(kind, "AgentErrorEvent");
 }
 
 void show_event(struct show *s, const struct json_value *event, struct str text)
 {
     struct str kind = json_get_str(event, "kind");
-    bool update = str_is(kind, "ConversationStateUpdateEvent");
-    struct str key = json_get_str(event, "key");
-    const struct json_value *value = json_get(event, "value");
-    if (update && str_is(key, "stats"))
-        take_stats(s, value);
-    else if (update && str_is(key, "full_state") && json_get(value, "stats"))
-        take_stats(s, json_get(value, "stats"));
+    if (str_is(kind, "ConversationStateUpdateEvent"))
+        take_update(s, event);
+    if (str_is(kind, "ActionEvent")) {
+        s->steps++;
+        open_add(s, event, true);
+    }
     if (!s->json) {
         show_readable(s, event, kind);
-    } else if (!(update && str_is(key, "full_state"))) { /* which is no event of the log */
+    } else if (is_of_log(event, kind)) {
         fwrite(text.p, 1, text.n, stdout);
         putchar('\n');
+        s->gone = fflush(stdout) != 0;
     }
-    fflush(stdout);
+    if (answers_action(kind))
+        open_remove(s, open_find(s, event));
+    show_tick(s);
 }
 
-void show_end(struct show *s, const char *status, struct str conversation)
+void show_take_past(struct show *s, const struct json_value *event)
 {
-    if (s->json)
+    struct str kind = json_get_str(event, "kind");
+    if (str_is(kind, "ActionEvent"))
+        open_add(s, event, false);
+    else if (answers_action(kind))
+        open_remove(s, open_find(s, event));
+}
+
+/* ---- beside the events ---- */
+
+void show_tick(struct show *s)
+{
+    if (!s->json)
+        show_live(s);
+    console_flush(s->console);
+}
+
+void show_set_wish(struct show *s, const char *text)
+{
+    s->wish = text;
+    show_tick(s);
+}
+
+void show_note(struct show *s, enum style style, const char *text)
+{
+    say_end(s);
+    show_line(s, style, "", str_from(text));
+    console_flush(s->console);
+}
+
+size_t show_waiting(const struct show *s)
+{
+    return s->open.n;
+}
+
+void show_waiting_in_full(struct show *s)
+{
+    for (size_t i = 0; i < s->open.n; i++)
+        event_action(s, json_root(s->open.at[i].doc));
+}
+
+void show_question(struct show *s)
+{
+    autobuf line = {0};
+    console_set_live(s->console, STR(""), STR(""));
+    console_gap(s->console);
+    if (s->open.n == 1) {
+        text_add_styled(&line, STYLE_BOLD, STR("Shall the agent do this?  "));
+        show_risk(json_root(s->open.at[0].doc), true, &line);
+        console_print(s->console, "", "", buf_str(&line), true);
         return;
-    double seconds = (double)(clock_mono_ns() - s->started_ns) / (double)NS_PER_S;
-    printf("%s%s in %.1f s: %u step%s, $%.4f, %lld tokens in, %lld out (conversation %.*s)%s\n",
-           s->colour ? DIM : "", status, seconds, s->steps, s->steps == 1 ? "" : "s", s->cost,
-           (long long)s->tokens_in, (long long)s->tokens_out, STR_ARG(conversation), s->colour ? RESET : "");
-    fflush(stdout);
+    }
+    text_style(&line, STYLE_BOLD);
+    buf_addf(&line, "Shall the agent do these %zu?", s->open.n);
+    text_style(&line, STYLE_NONE);
+    console_print(s->console, "", "", buf_str(&line), true);
+    for (size_t i = 0; i < s->open.n; i++) {
+        const struct json_value *event = json_root(s->open.at[i].doc);
+        autobuf first = {0};
+        buf_clear(&line);
+        buf_addf(&first, "  %zu. ", i + 1);
+        show_action_title(s, event, SHOW_ARGUMENTS_CELLS, &line);
+        buf_add_cstr(&line, "  ");
+        show_risk(event, true, &line);
+        console_print(s->console, first.p, "     ", buf_str(&line), true);
+    }
 }
 
-void show_note(struct show *s, const char *text)
+void show_end(struct show *s, struct str status, struct str conversation, const char *more)
 {
-    fprintf(s->json ? stderr : stdout, "%s\n", text);
-    fflush(stdout);
+    bool good = str_is(status, "finished"), asks = str_is(status, "waiting_for_confirmation");
+    autobuf line = {0}, hint = {0};
+    say_end(s);
+    console_set_live(s->console, STR(""), STR(""));
+    if (s->json) {
+        console_flush(s->console);
+        return;
+    }
+    text_style(&line, good ? STYLE_GREEN : asks || str_is(status, "paused") ? STYLE_YELLOW : STYLE_RED);
+    text_add(&line, status);
+    text_style(&line, STYLE_DIM);
+    buf_addf(&line, " in %.1f s: %u step%s, $%.4f, %lld tokens in, %lld out (conversation %.*s)",
+             (double)(clock_mono_ns() - s->started_ns) / (double)NS_PER_S, s->steps, s->steps == 1 ? "" : "s",
+             s->cost, (long long)s->tokens_in, (long long)s->tokens_out, STR_ARG(conversation));
+    text_style(&line, STYLE_NONE);
+    console_gap(s->console);
+    console_print(s->console, "", "  ", buf_str(&line), true);
+    if (console_width(s->console) < CONSOLE_WIDTH_NONE) {
+        buf_addf(&hint, "to go on: handsd run --resume %.*s%s",
+                 (int)(conversation.n < 8 ? conversation.n : 8), conversation.p, more);
+        show_line(s, STYLE_DIM, "", buf_str(&hint));
+    }
+    console_flush(s->console);
 }

@@ -1,20 +1,33 @@
-/* show: an agent's work for a person to read, as events come in. Plain text when standard output is no terminal; what
- * programs and models say never reaches a terminal as control characters. */
+/* show: an agent's work for a person to read, as events come in; or as lines of JSON for a program. What programs and
+ * models say never reaches a terminal as control characters. One thread. */
 #pragma once
-#include "base/buf.h"
+#include "cli/console.h"
 #include "json/json.h"
 
-struct show {
-    bool colour;
-    bool json; /* every event as one line, nothing else */
-    uint64_t started_ns, action_ns;
-    unsigned steps; /* actions so far */
-    double cost;
-    int64_t tokens_in, tokens_out;
-};
+struct show;
 
-void show_init(struct show *s, bool json);
+/* `json`: every event of the log as one line on standard output, and all else on standard error. */
+struct show *show_new(bool json);
+void show_free(struct show *s);
+struct console *show_console(struct show *s);
+
+/* The state at attaching, or at a run's end: the value of a full_state. */
+void show_take_state(struct show *s, const struct json_value *state);
+/* `text` is the event's JSON. */
 void show_event(struct show *s, const struct json_value *event, struct str text);
-/* The line at the end: how it ended, how long it took, what it cost. */
-void show_end(struct show *s, const char *status, struct str conversation);
-void show_note(struct show *s, const char *text);
+/* An event of before we came: only to know which actions wait. */
+void show_take_past(struct show *s, const struct json_value *event);
+void show_tick(struct show *s); /* draws the status again, as time goes by */
+/* What the user wants now, shown in place of what the agent does; NULL: nothing. */
+void show_set_wish(struct show *s, const char *text);
+void show_note(struct show *s, enum style style, const char *text);
+/* The actions that wait for the user's word, each with its risk. */
+size_t show_waiting(const struct show *s);
+void show_question(struct show *s);
+/* Actions were shown before the user joined: their titles again. */
+void show_waiting_in_full(struct show *s);
+/* The line at the end: how it ended, how long it took, what it cost; and how to go on, for a person. `more` stands
+ * behind the command that does. */
+void show_end(struct show *s, struct str status, struct str conversation, const char *more);
+/* Can nobody read what is shown any more? */
+bool show_is_gone(const struct show *s);
