@@ -2,7 +2,7 @@
 PREFIX ?= /usr/local
 export TASK
 
-.PHONY: help deps deps-build build run test conformance bench asan tsan fuzz soak format lint clean install
+.PHONY: help deps deps-build build run test conformance bench asan tsan fuzz soak format lint deb image install clean
 
 help:
 	@echo 'make deps      install what building, testing and measuring need (Debian, Ubuntu; root or sudo)'
@@ -18,6 +18,8 @@ help:
 	@echo 'make lint      clang-format, clang-tidy, cppcheck, the layers'
 	@echo 'make format    let clang-format rewrite the sources'
 	@echo 'make install   into PREFIX=/usr/local (DESTDIR is honoured)'
+	@echo 'make deb       a package for this distribution: build/handsd_*.deb'
+	@echo 'make image     what a container needs and nothing else: build/rootfs (packaging/container)'
 	@echo 'make clean     remove build/'
 
 deps:
@@ -69,10 +71,13 @@ lint: deps
 install:
 	@scripts/build build
 	meson configure build --prefix "$(PREFIX)"
-	meson install -C build --strip
-	@if [ -d build/swagger-ui ]; then \
-	    mkdir -p '$(DESTDIR)$(PREFIX)/share/handsd' && \
-	    cp -r build/swagger-ui '$(DESTDIR)$(PREFIX)/share/handsd/'; fi
+	meson install -C build --no-rebuild --strip
+
+deb: deps-build
+	@scripts/deb
+
+image: deps-build
+	@scripts/rootfs build/rootfs
 
 clean:
 	rm -rf build

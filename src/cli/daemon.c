@@ -68,37 +68,44 @@ bool daemon_find_data_dir(const struct configuration *config, const char *data_d
     return true;
 }
 
+/* A file of ours: beside the program where it was built, at `installed` (seen from there) where it was installed. False:
+ * `out` has the last place that was looked at. */
+static bool find_own(const char *built, const char *installed, struct buf *out)
+{
+    const char *const places[] = {built, installed};
+    char self[4096];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self));
+    for (size_t i = 0; i < ARRAY_LEN(places) && n > 0 && (size_t)n < sizeof(self); i++) {
+        autobuf joined = {0};
+        buf_clear(out);
+        path_join(&joined, path_dir(str_make(self, (size_t)n)), str_from(places[i]));
+        path_normalize(out, buf_str(&joined));
+        if (access(out->p, F_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
 bool daemon_find_hand(struct buf *out, struct err **e)
 {
     const char *named = environment_value("HANDSD_HAND");
-    char self[4096];
-    if (named) {
+    if (named)
         buf_add_cstr(out, named);
-    } else {
-        ssize_t n = readlink("/proc/self/exe", self, sizeof(self));
-        if (n <= 0 || (size_t)n >= sizeof(self))
-            return err_errno(e, ERR_IO, "/proc/self/exe");
-        path_join(out, path_dir(str_make(self, (size_t)n)), STR("hand"));
-    }
+    else
+        find_own("hand", "../libexec/handsd/hand", out);
+    if (out->n == 0)
+        return err_set(e, ERR_IO,
+                       "the hand program cannot be found without /proc: mount it, or set HANDSD_HAND");
     if (access(out->p, X_OK) != 0)
         return err_errno(e, ERR_IO, "the hand program %s", out->p);
     return true;
 }
 
-/* Swagger UI's files: beside the program when it was built, in share/ when it was installed. Without them /docs is a
- * plain list. */
+/* Swagger UI's files. Without them /docs is a plain list. */
 static struct static_files *find_swagger(void)
 {
-    static const char *const places[] = {"swagger-ui", "../share/handsd/swagger-ui"};
-    char self[4096];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self));
-    struct static_files *found = NULL;
-    for (size_t i = 0; i < ARRAY_LEN(places) && !found && n > 0 && (size_t)n < sizeof(self); i++) {
-        autobuf dir = {0};
-        path_join(&dir, path_dir(str_make(self, (size_t)n)), str_from(places[i]));
-        found = static_new(dir.p, NULL);
-    }
-    return found;
+    autobuf dir = {0};
+    return find_own("swagger-ui", "../share/handsd/swagger-ui", &dir) ? static_new(dir.p, NULL) : NULL;
 }
 
 static char *in_data_dir(struct daemon *d, const char *name)
