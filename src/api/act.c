@@ -107,3 +107,12 @@ void act_start(const struct act *template)
     else
         conversations_open(all, &args->id, act_opened, a);
 }
+
+bool effect_allowed(struct request *r)
+{
+    bool cross_site = str_eq_nocase(request_header(r, "Sec-Fetch-Site"), STR("cross-site"));
+    if (!cross_site || request_header(r, "Origin").p)
+        return true;
+    request_reply_detail(r, 403, "This may not be asked for by the page of another site");
+    return false;
+}

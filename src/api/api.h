@@ -11,6 +11,7 @@
 #include "net/loop.h"
 #include "net/server.h"
 #include "net/static.h"
+#include "workspace/vscode.h"
 
 /* The releases of OpenHands whose wire this is. Clients compare the first before they use a feature. */
 #define AGENT_SERVER_API_VERSION "1.43.1"
@@ -39,6 +40,9 @@ struct api_config {
     double command_max_seconds;                /* likewise: longest timeout of an agent's command */
     double runtime_idle_timeout_seconds;       /* shown in /server_info; 0: null */
     bool enable_vscode, enable_vnc;            /* as configured */
+    struct vscodes *vscodes;
+    int vscode_port; /* of the server's own VS Code; 0: any free one */
+    struct str vscode_base_path;
 };
 
 struct api *api_new(const struct dialect *dialect, const struct api_config *config);

@@ -68,6 +68,10 @@ void act_success(void *arg, const struct err *e);
 /* Answers `e`, or {"success": true} for NULL, and ends the act. */
 void act_end(struct act *a, const struct err *e);
 
+/* For GETs with an effect. False, and answered, for what the page of another site makes a browser send on its own, as for an
+ * <img>: that has no Origin that could have been refused, and browsers say where it comes from. */
+bool effect_allowed(struct request *r);
+
 /* ---- answers ---- */
 
 void reply_success(struct request *r, bool success);

@@ -24,6 +24,8 @@ struct configuration {
     double conversation_idle_ttl_seconds;
     double request_head_timeout_seconds, request_body_timeout_seconds, keep_alive_timeout_seconds;
     bool enable_vscode, enable_vnc;
+    int64_t vscode_port;
+    struct str vscode_base_path;
     int64_t request_body_max_bytes, max_connections, worker_threads;
     struct str log_level;
 };

@@ -24,6 +24,7 @@ struct daemon {
     struct store *store;
     struct secrets *secrets;
     struct hands *hands;
+    struct vscodes *vscodes;
     struct outward *outward;
     struct conversations *conversations;
     struct bash *bash;
@@ -187,6 +188,8 @@ static bool start_machinery(struct daemon *d, const struct daemon_options *o, st
                          },
                          e);
     d->outward = outward_new();
+    if (d->hands)
+        d->vscodes = vscodes_new(d->loop, d->hands);
     return d->hands != NULL;
 }
 
@@ -266,6 +269,9 @@ static void start_dialects(struct daemon *d)
         .runtime_idle_timeout_seconds = runtime_idle_seconds(),
         .command_max_seconds = runtime_idle_seconds() * COMMAND_OF_IDLE,
         .enable_vscode = d->config->enable_vscode,
+        .vscodes = d->vscodes,
+        .vscode_port = (int)d->config->vscode_port,
+        .vscode_base_path = d->config->vscode_base_path,
         .enable_vnc = d->config->enable_vnc,
     };
     d->agent_server = api_new(&agent_server_dialect, &config);
@@ -490,6 +496,7 @@ void daemon_free(struct daemon *d)
     api_free(d->agent_server);
     api_free(d->legacy);
     static_free(d->swagger);
+    vscodes_free(d->vscodes);
     if (d->hands)
         hands_free(d->hands);
     if (d->secrets)

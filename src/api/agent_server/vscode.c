@@ -1,6 +1,10 @@
-/* VS Code and the desktop: where they are, if they are. This server starts neither, so there is no URL. */
+/* VS Code, which the first request for its URL starts, in the server's own hand; and the desktop, which nothing starts, so that
+ * it has no URL. */
 #include "api/agent_server/app.h"
+#include "api/hand_request.h"
+#include "api/vscode_url.h"
 #include "base/cleanup.h"
+#include "base/log.h"
 
 #define OFF " is disabled in configuration"
 #define UNAVAILABLE(what, key) \
@@ -13,19 +17,50 @@ static void reply_text(struct request *r, int status, struct str json)
     request_reply_json(r, status, &body);
 }
 
-static void get_vscode_url(struct request *r, const void *args)
+struct url_args {
+    struct str base_url, workspace_dir;
+};
+
+/* One that cannot be started has no URL either; why is in the log. */
+static void show_vscode_url(struct request *r, struct str url, const struct err *e)
 {
-    (void)args;
-    if (app_of(r)->config.enable_vscode)
-        reply_text(r, 200, STR("{\"url\":null}"));
+    autobuf body = {0};
+    struct json_writer w = json_writer(&body);
+    if (e)
+        log_warn("there is no URL of VS Code: %s", err_text(e));
+    jw_object(&w);
+    if (url.p)
+        jw_member_str(&w, "url", url);
     else
+        jw_member_null(&w, "url");
+    jw_object_end(&w);
+    request_reply_json(r, 200, &body);
+}
+
+static void get_vscode_url(struct request *r, const void *argsp)
+{
+    const struct url_args *args = argsp;
+    const struct api_config *config = &app_of(r)->config;
+    const struct hand_spec hand = conversations_own_hand();
+    if (!config->enable_vscode)
         reply_text(r, 503, STR(UNAVAILABLE("VSCode", "enable_vscode")));
+    else if (effect_allowed(r))
+        vscode_url_get(r,
+                       &(struct vscode_url){.hand = &hand,
+                                            .port = config->vscode_port,
+                                            .base_url = args->base_url,
+                                            .base_path = config->vscode_base_path,
+                                            .folder = hand_request_path(r, args->workspace_dir, false)},
+                       show_vscode_url);
 }
 
 static void get_vscode_status(struct request *r, const void *args)
 {
     (void)args;
-    if (app_of(r)->config.enable_vscode)
+    const struct hand_spec hand = conversations_own_hand();
+    if (app_of(r)->config.enable_vscode && vscode_runs(app_of(r)->config.vscodes, &hand.id))
+        reply_text(r, 200, STR("{\"running\":true,\"enabled\":true}"));
+    else if (app_of(r)->config.enable_vscode)
         reply_text(r, 200, STR("{\"running\":false,\"enabled\":true}"));
     else
         reply_text(r, 200, STR("{\"running\":false,\"enabled\":false,\"message\":\"VSCode" OFF "\"}"));
@@ -42,16 +77,12 @@ static void get_desktop_url(struct request *r, const void *args)
 
 /* ---- the table ---- */
 
-struct url_args {
-    struct str base_url, workspace_dir;
-};
 #define AT(member) .offset = offsetof(struct url_args, member)
 static const struct json_field vscode_fields[] = {
     {.name = "base_url",
      .type = FIELD_STR,
      AT(base_url),
-     .default_str = "http://localhost:8001",
-     .doc = "Where it can be reached."},
+     .doc = "Where clients reach its port; without it, this machine's name for itself and the port."},
     {.name = "workspace_dir",
      .type = FIELD_STR,
      AT(workspace_dir),
@@ -67,7 +98,9 @@ static const struct json_field desktop_fields[] = {
 };
 
 static const struct route_response vscode_responses[] = {
-    {.status = 200, .description = "Its URL; null where none runs.", .ref = "VSCodeUrlResponse"},
+    {.status = 200,
+     .description = "Its URL; null where none is installed or can run.",
+     .ref = "VSCodeUrlResponse"},
     {.status = 503, .description = "It is switched off.", .ref = "Error"}};
 static const struct route_response status_responses[] = {
     {.status = 200,
@@ -82,7 +115,7 @@ static const struct route routes[] = {
     {.method = HTTP_GET_,
      .path = "/api/vscode/url",
      .handle = get_vscode_url,
-     .summary = "Get the URL of VS Code",
+     .summary = "Get the URL of VS Code, which is started",
      .tag = "VSCode",
      .operation = "get_vscode_url_api_vscode_url_get",
      .flags = ROUTE_INLINE,

@@ -1,6 +1,7 @@
 /* The runtime of a conversation: which hand serves it, and where people reach what runs in its workspace. */
 #include "api/hand_request.h"
 #include "api/legacy/app.h"
+#include "api/vscode_url.h"
 #include "base/cleanup.h"
 #include "workspace/address.h"
 
@@ -55,8 +56,46 @@ static void get_web_hosts(struct request *r, const void *args)
     hand_request_of(r, args, legacy_reply_missing, find_hosts);
 }
 
+/* ---- vscode-url ---- */
+
+static void show_vscode_url(struct request *r, struct str url, const struct err *e)
+{
+    autobuf body = {0}, why = {0};
+    struct json_writer w = json_writer(&body);
+    jw_object(&w);
+    if (url.p)
+        jw_member_str(&w, "vscode_url", url);
+    else
+        jw_member_null(&w, "vscode_url");
+    if (e) {
+        buf_addf(&why, "Error getting VSCode URL: %s", err_text(e));
+        jw_member_cstr(&w, "error", why.p);
+    }
+    jw_object_end(&w);
+    request_reply_json(r, e ? 500 : 200, &body);
+}
+
+static void find_vscode(struct hand_request *h)
+{
+    struct request *r = h->request;
+    if (!app_of(r)->config.enable_vscode)
+        show_vscode_url(r, STR_NONE, NULL);
+    else
+        vscode_url_get(r, &(struct vscode_url){.hand = &h->hand, .folder = h->hand.working_dir},
+                       show_vscode_url);
+}
+
+static void get_vscode_url(struct request *r, const void *args)
+{
+    if (effect_allowed(r))
+        hand_request_of(r, args, legacy_reply_missing, find_vscode);
+}
+
 /* ---- the table ---- */
 
+#define VSCODE                                                                                                  \
+    "{\"type\":\"object\",\"properties\":{\"vscode_url\":{\"type\":[\"string\",\"null\"]},\"error\":{\"type\":" \
+    "\"string\"}},\"required\":[\"vscode_url\"]}"
 #define MISSING                                                                          \
     {                                                                                    \
         .status = 404, .description = "There is no such conversation.",                  \
@@ -78,6 +117,11 @@ static const struct route_response hosts_responses[] = {
          "\"integer\"}}},\"required\":[\"hosts\"]}"},
     MISSING};
 
+static const struct route_response vscode_responses[] = {
+    {.status = 200, .description = "Its URL, with a token; null where none is installed.", .ref = VSCODE},
+    MISSING,
+    {.status = 500, .description = "It cannot be started.", .ref = VSCODE}};
+
 #define ROUTE(text, id)                                                           \
     .method = HTTP_GET_, .summary = text, .operation = id, .tag = "Conversation", \
     .args_size = sizeof(struct id_args), LEGACY_ID
@@ -88,6 +132,10 @@ static const struct route routes[] = {
            "get_remote_runtime_config_api_conversations__conversation_id__config_get"),
      .path = "/api/conversations/{conversation_id}/config", .handle = get_config,
      RESPONSES(config_responses)},
+    {ROUTE("Get the URL of a workspace's VS Code, which is started",
+           "get_vscode_url_api_conversations__conversation_id__vscode_url_get"),
+     .path = "/api/conversations/{conversation_id}/vscode-url", .handle = get_vscode_url,
+     RESPONSES(vscode_responses)},
     {ROUTE("Get the addresses of a workspace's applications",
            "get_hosts_api_conversations__conversation_id__web_hosts_get"),
      .path = "/api/conversations/{conversation_id}/web-hosts", .handle = get_web_hosts,
