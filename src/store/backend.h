@@ -46,6 +46,8 @@ struct store_backend {
     void (*delete)(struct store *s, int64_t number, void (*done)(void *arg, const struct err *e), void *arg);
     void (*copy)(struct store *s, int64_t from, uint32_t to, const struct store_create *into,
                  void (*done)(void *arg, int64_t number, const struct err *e), void *arg);
+    void (*publish)(struct store *s, int64_t number, uint64_t token, const struct uuid *id, struct str place,
+                    void (*done)(void *arg, const struct err *e), void *arg);
     void (*blob_put)(struct store *s, int64_t number, const struct uuid *id, struct bytes *content,
                      void (*done)(void *arg, const struct err *e), void *arg);
     bool (*blob_get)(struct store *s, int64_t number, const struct uuid *id, struct buf *out, struct err **e);

@@ -200,6 +200,15 @@ static void sqlite_copy(struct store *store, int64_t from, uint32_t to, const st
     queue_add_task(sqlite_of(store), JOB_COPY, t, into->state.n + into->config.n);
 }
 
+static void sqlite_publish(struct store *store, int64_t number, uint64_t token, const struct uuid *id,
+                           struct str place, void (*done)(void *arg, const struct err *e), void *arg)
+{
+    struct task *t = xcalloc(1, sizeof(*t));
+    *t = (struct task){.number = number, .token = token, .id = *id, .place = place, .done = done, .arg = arg};
+    task_keep(t, (struct str *const[]){&t->place}, 1);
+    queue_add_task(sqlite_of(store), JOB_PUBLISH, t, place.n);
+}
+
 static void sqlite_blob_put(struct store *store, int64_t number, const struct uuid *id, struct bytes *content,
                             void (*done)(void *arg, const struct err *e), void *arg)
 {
@@ -323,6 +332,7 @@ static const struct store_backend sqlite_backend = {
     .usage_read = read_usage,
     .delete = sqlite_delete,
     .copy = sqlite_copy,
+    .publish = sqlite_publish,
     .blob_put = sqlite_blob_put,
     .blob_get = read_blob,
     .doc_put = sqlite_doc_put,

@@ -86,6 +86,7 @@ enum job_kind {
     JOB_RELEASE,
     JOB_DELETE,
     JOB_COPY,
+    JOB_PUBLISH,
     JOB_BLOB_PUT,
     JOB_DOC_PUT,
     JOB_DOC_DELETE,

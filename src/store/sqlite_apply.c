@@ -188,6 +188,26 @@ static bool apply_create(struct sqlite_store *s, struct job *job, struct err **e
            (!t->place.p || db_run(&s->db, e, STMT_PLACE_INSERT, "is", t->answer, t->place));
 }
 
+static bool apply_publish(struct sqlite_store *s, struct job *job, struct err **e)
+{
+    struct task *t = job->task;
+    struct row *row;
+    int64_t kind;
+    bool taken, found;
+    if (!rows_get(&s->rows, &s->db, t->number, &row, e) || !apply_id_taken(s, &t->id, &taken, e) ||
+        !db_get_i64(&s->db, e, &kind, &found, STMT_HEAD_KIND, "i", t->number))
+        return false;
+    if (!row || row->now.token != t->token)
+        return job_refuse(job, STORE_FAILED, ERR_LOST, "another owner has the conversation");
+    if (!found || kind != STORE_UNFINISHED)
+        return job_refuse(job, STORE_FAILED, ERR_INVALID, "the conversation is there already");
+    if (taken)
+        return job_refuse(job, STORE_FAILED, ERR_CONFLICT, "the id exists already");
+    return writer_begin(s, e) &&
+           db_run(&s->db, e, STMT_HEAD_PUBLISH, "iui", t->number, &t->id, (int64_t)STORE_CONVERSATION) &&
+           (!t->place.p || db_run(&s->db, e, STMT_PLACE_INSERT, "is", t->number, t->place));
+}
+
 static bool apply_claim(struct sqlite_store *s, struct job *job, struct err **e)
 {
     struct task *t = job->task;
@@ -231,6 +251,7 @@ bool apply_job(struct sqlite_store *s, struct job *job, struct err **e)
     case JOB_RELEASE: return apply_release(s, job);
     case JOB_DELETE: return apply_delete(s, job, e);
     case JOB_COPY: return apply_copy(s, job, e);
+    case JOB_PUBLISH: return apply_publish(s, job, e);
     case JOB_BLOB_PUT: return apply_blob_put(s, job, e);
     case JOB_REFUSED: break; /* never applied */
     case JOB_DOC_PUT:

@@ -37,6 +37,37 @@ bool slices_due(const struct sqlite_store *s)
     return !s->failing && (s->works || s->vacuum);
 }
 
+/* The row and what finds it; `work` does the rest. */
+static bool head_delete(struct sqlite_store *s, const struct work *w, struct err **e)
+{
+    return db_run(&s->db, e, STMT_HEAD_DELETE, "i", w->number) &&
+           db_run(&s->db, e, STMT_TEXT_DELETE, "i", w->number) &&
+           db_run(&s->db, e, STMT_CONFIG_DELETE, "i", w->number) &&
+           db_run(&s->db, e, STMT_PLACE_DELETE, "i", w->number) &&
+           db_run(&s->db, e, STMT_WORK_SIMPLE, "iii", w->id, (int64_t)w->kind, w->number);
+}
+
+/* What a process that died in the middle of an import left. Nobody sees it; on a full disk it stays. */
+static void unfinished_delete(struct sqlite_store *s)
+{
+    autoerr e = NULL;
+    for (bool found = true; found;) {
+        int64_t number;
+        if (!db_get_i64(&s->db, &e, &number, &found, STMT_HEAD_UNFINISHED, "") || !found)
+            break;
+        struct work *w = xcalloc(1, sizeof(*w));
+        *w = (struct work){.id = ++s->next_work, .kind = WORK_DELETE, .number = number};
+        if (!writer_begin(s, &e) || !head_delete(s, w, &e) || !writer_end(s, &e)) {
+            writer_rollback(s);
+            free(w);
+            break;
+        }
+        slices_add(s, w);
+    }
+    if (e)
+        log_warn("what is left of an import: %s", e->text);
+}
+
 bool slices_load(struct sqlite_store *s, struct err **e)
 {
     autostmt stmt = db_query(&s->db, e, STMT_WORK_LOAD, "");
@@ -52,7 +83,11 @@ bool slices_load(struct sqlite_store *s, struct err **e)
         s->next_work = w->id;
         slices_add(s, w);
     }
-    return step == DB_END;
+    if (step != DB_END)
+        return false;
+    db_reset(stmt);
+    unfinished_delete(s);
+    return true;
 }
 
 static void work_answer(struct work *w, const struct err *e)
@@ -126,11 +161,7 @@ bool apply_delete(struct sqlite_store *s, struct job *job, struct err **e)
     rows_touch(&s->rows, row);
     row->now.gone = true;
     struct work *w = task_work(s, job->task, WORK_DELETE, row->number);
-    return db_run(&s->db, e, STMT_HEAD_DELETE, "i", row->number) &&
-           db_run(&s->db, e, STMT_TEXT_DELETE, "i", row->number) &&
-           db_run(&s->db, e, STMT_CONFIG_DELETE, "i", row->number) &&
-           db_run(&s->db, e, STMT_PLACE_DELETE, "i", row->number) &&
-           db_run(&s->db, e, STMT_WORK_SIMPLE, "iii", w->id, (int64_t)w->kind, w->number);
+    return head_delete(s, w, e);
 }
 
 bool apply_copy(struct sqlite_store *s, struct job *job, struct err **e)

@@ -183,6 +183,16 @@ void store_copy(struct store *s, int64_t from, uint32_t to, const struct store_c
         s->backend->refuse(s, e, done, NULL, NULL, arg);
 }
 
+void store_publish(struct store *s, int64_t number, uint64_t token, const struct uuid *id, struct str place,
+                   void (*done)(void *arg, const struct err *e), void *arg)
+{
+    struct err *e = NULL;
+    if (check_size("the place", place.n, PLACE_MAX, &e))
+        s->backend->publish(s, number, token, id, place, done, arg);
+    else
+        s->backend->refuse(s, e, NULL, NULL, done, arg);
+}
+
 void store_blob_put(struct store *s, int64_t number, const struct uuid *id, struct bytes *content,
                     void (*done)(void *arg, const struct err *e), void *arg)
 {

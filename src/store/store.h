@@ -36,7 +36,9 @@ void store_close(struct store *s); /* commits what is queued, checkpoints, joins
 
 /* ---- conversations (and streams: the bash service's events are the same thing) ---- */
 
-enum store_kind { STORE_CONVERSATION = 0, STORE_STREAM = 1 };
+/* STORE_UNFINISHED: what is being written in many commits (an import) and is no conversation before store_publish. Nobody
+ * who does not know its number finds it; what a crash leaves of one is deleted at the next opening. */
+enum store_kind { STORE_CONVERSATION = 0, STORE_STREAM = 1, STORE_UNFINISHED = 2 };
 
 /* The row. `state` is a small JSON text that the owner rewrites with commits; `config` a larger one that changes rarely
  * (both opaque here). Texts are in the reader's arena. */
@@ -233,6 +235,11 @@ void store_delete(struct store *s, int64_t number, void (*done)(void *arg, const
 /* Copies events [0, to) into a new row that becomes visible when complete. */
 void store_copy(struct store *s, int64_t from, uint32_t to, const struct store_create *into,
                 void (*done)(void *arg, int64_t number, const struct err *e), void *arg);
+
+/* Makes an unfinished row the conversation `id`, at once. `place` as for store_create. ERR_CONFLICT when the id exists,
+ * ERR_LOST when the token is not the owner's, ERR_INVALID when the row is not unfinished. */
+void store_publish(struct store *s, int64_t number, uint64_t token, const struct uuid *id, struct str place,
+                   void (*done)(void *arg, const struct err *e), void *arg);
 
 /* ---- blobs and documents ---- */
 

@@ -899,6 +899,70 @@ static void test_usage(void **state)
     }
 }
 
+/* ---- unfinished rows ---- */
+
+static int publish(struct store *s, const struct writer *w, const struct uuid *id)
+{
+    struct answer a;
+    answer_init(&a);
+    store_publish(s, w->number, w->token, id, STR("/place/of/it"), on_done, &a);
+    return answer_end(&a);
+}
+
+static bool is_listed(struct store *s, const struct uuid *id)
+{
+    autoarena arena = arena_new();
+    struct store_row *rows;
+    size_t n;
+    struct uuid next;
+    bool more, found = false;
+    assert_true(store_list(s, &(struct store_list){.status = -1, .limit = STORE_LIST_MAX}, arena, &rows, &n,
+                           &next, &more, NULL));
+    for (size_t i = 0; i < n; i++)
+        found |= uuid_eq(&rows[i].id, id);
+    return found;
+}
+
+static void test_publish(void **state)
+{
+    struct fixture *f = *state;
+    struct uuid hidden = uuid_random(), id = uuid_random(), at;
+    struct store_create c = {
+        .id = hidden, .kind = STORE_UNFINISHED, .created_us = 1, .state = STR("{}"), .config = STR("{}")};
+    struct writer w = {.store = f->store};
+    int64_t before, after;
+    assert_true(store_count(f->store, STORE_CONVERSATION, -1, &before, NULL));
+    assert_int_equal(make_row(f->store, &c, &w.number), -1);
+    assert_int_equal(claim(f->store, w.number, "owner", &w.token), -1);
+    assert_int_equal(write_events(&w, 300, 50), STORE_DONE);
+    assert_true(store_count(f->store, STORE_CONVERSATION, -1, &after, NULL));
+    assert_int_equal(before, after);
+    assert_false(is_listed(f->store, &hidden));
+
+    struct writer other = w;
+    other.token++;
+    assert_int_equal(publish(f->store, &other, &id), ERR_LOST);
+    assert_int_equal(publish(f->store, &w, &id), -1);
+    assert_int_equal(publish(f->store, &w, &id), ERR_INVALID);
+    assert_true(is_listed(f->store, &id));
+    assert_true(store_find_place(f->store, &(struct str){"/place/of/it", 12}, 1, &at, NULL) &&
+                uuid_eq(&at, &id));
+    autoarena arena = arena_new();
+    struct store_row row;
+    assert_true(store_get(f->store, &id, arena, &row, NULL));
+    assert_true(row.kind == STORE_CONVERSATION && row.next_seq == 300);
+    assert_int_equal(write_events(&w, 3, 3), STORE_DONE); /* an ordinary conversation */
+
+    c.id = uuid_random();
+    struct writer twin = {.store = f->store};
+    assert_int_equal(make_row(f->store, &c, &twin.number), -1);
+    assert_int_equal(claim(f->store, twin.number, "owner", &twin.token), -1);
+    assert_int_equal(publish(f->store, &twin, &id), ERR_CONFLICT);
+    fixture_reopen(f); /* what was not finished is gone, as after a crash */
+    assert_true(store_get(f->store, &id, arena, &row, NULL));
+    assert_false(store_get(f->store, &c.id, arena, &row, NULL));
+}
+
 /* ---- delete and copy ---- */
 
 static void test_delete(void **state)
@@ -1153,6 +1217,7 @@ int main(void)
         CASE(test_usage),
         CASE(test_delete),
         CASE(test_copy),
+        CASE(test_publish),
         CASE(test_blobs),
         CASE(test_documents),
         CASE(test_readers_beside_writer),
