@@ -127,7 +127,7 @@ static struct str own(struct str s)
 
 /* Clients order events by the text of their timestamps, so neither a clock that is set back nor the end of summer time may
  * show in them; and a fraction of zero would be left out by Python, which makes the text shorter. */
-static int64_t later_than(int64_t last_us, int64_t now_us)
+int64_t append_later_than(int64_t last_us, int64_t now_us)
 {
     int64_t us = now_us > last_us ? now_us : last_us + 1;
     return us % 1000000 == 0 ? us + 1 : us;
@@ -138,8 +138,8 @@ static void stamp(struct append *a, size_t i, struct event_draft *d)
 {
     struct state *s = a->next;
     struct store_event *ev = &a->events[i];
-    int64_t now = later_than(s->last_us, clock_wall_us()),
-            local = later_than(s->last_local_us, clock_local_us(now));
+    int64_t now = append_later_than(s->last_us, clock_wall_us()),
+            local = append_later_than(s->last_local_us, clock_local_us(now));
     s->last_us = now;
     s->last_local_us = local;
     if (uuid_is_zero(&d->id))

@@ -196,17 +196,19 @@ static struct json_doc *all_secrets(const struct config_source *s)
     return json_parse_trusted(buf_str(&b), NULL);
 }
 
-static bool write_stored(const struct config_source *s, const struct secrets *secrets, struct buf *out,
-                         struct err **e)
+static bool write_stored(const struct config_source *s, enum secret_mode mode, const struct secrets *secrets,
+                         struct buf *out, struct err **e)
 {
-    struct secret_walk walk = {.mode = SECRET_SEAL, .secrets = secrets};
+    struct secret_walk walk = {.mode = mode, .secrets = secrets};
     struct json_writer w = json_writer(out);
     jw_object(&w);
     jw_key(&w, "agent");
     secret_walk_agent(&walk, s->agent, &w);
     jw_key(&w, "secrets");
     autojson registry = all_secrets(s);
-    if (!secret_walk_registry(&walk, json_root(registry), &w, e))
+    bool ok = secret_walk_registry(&walk, json_root(registry), &w, e);
+    buf_deinit(&walk.unopened);
+    if (!ok)
         return false;
     jw_member_str(&w, "working_dir", s->working_dir);
     jw_member_int(&w, "max_iterations", s->max_iterations);
@@ -232,7 +234,16 @@ struct config *config_make(const struct config_source *source, const struct secr
         return NULL;
     agent_unref(agent);
     autobuf stored = {0};
-    if (!write_stored(source, secrets, &stored, e))
+    if (!write_stored(source, SECRET_SEAL, secrets, &stored, e))
+        return NULL;
+    return config_load(buf_str(&stored), secrets, env, e);
+}
+
+struct config *config_adopt(const struct config_source *source, const struct secrets *secrets,
+                            const char *(*env)(const char *), struct err **e)
+{
+    autobuf stored = {0};
+    if (!write_stored(source, SECRET_ADOPT, secrets, &stored, e))
         return NULL;
     return config_load(buf_str(&stored), secrets, env, e);
 }

@@ -141,6 +141,8 @@ struct append_usage {
 };
 bool append_locked(struct conversation *c, struct event_draft *drafts, size_t n, struct state *next,
                    const struct append_usage *usage, conversation_done done, void *arg, struct err **e);
+/* When what follows an event of `last_us` happens. */
+int64_t append_later_than(int64_t last_us, int64_t now_us);
 struct state *committed_get(struct conversation *c); /* a reference */
 /* Posts one wake-up of the conversation's subscriptions to the loop. */
 void conversation_notify(struct conversation *c);
@@ -150,6 +152,8 @@ void draft_list_deinit(draft_list *l);
 
 /* repair.c *worker* */
 enum open_end { OPEN_CRASHED, OPEN_INTERRUPTED, OPEN_FAILED, OPEN_REJECTED };
+/* What a model or a person reads about a call that has no result; STR_NONE for OPEN_REJECTED. */
+struct str open_end_text(enum open_end how);
 /* Drafts that end the open actions of the committed log. `reason` for OPEN_REJECTED. */
 bool open_actions_end(struct conversation *c, enum open_end how, struct str reason, draft_list *drafts,
                       struct err **e);

@@ -2,6 +2,7 @@
  * `waiting_for_confirmation`. What breaks this (a crash, a failed commit) is mended by appending, never by running a tool
  * again. `open_from`, written in the commit that opens a batch, says where to look, so that nothing is scanned. */
 #include "conversation/internal.h"
+#include "conversation/open_actions.h"
 
 void draft_list_deinit(draft_list *l)
 {
@@ -10,8 +11,7 @@ void draft_list_deinit(draft_list *l)
     vec_deinit(l);
 }
 
-/* What a model or a person reads about a call that has no result. */
-static struct str end_text(enum open_end how)
+struct str open_end_text(enum open_end how)
 {
     switch (how) {
     case OPEN_CRASHED:
@@ -29,51 +29,8 @@ static struct str end_text(enum open_end how)
     return STR_NONE;
 }
 
-struct open_action {
-    struct uuid id;
-    struct str tool_name, call_id;
-    bool closed;
-};
-typedef VEC(struct open_action) action_list;
-
-/* AgentErrorEvent names the call, not the action: within one open batch the first open one with that call id is meant. */
-static void close_action(action_list *open, const struct json_value *event)
-{
-    struct uuid id;
-    bool by_id = uuid_parse(json_get_str(event, "action_id"), &id);
-    struct str call = json_get_str(event, "tool_call_id");
-    for (size_t i = 0; i < open->n; i++) {
-        struct open_action *a = &open->at[i];
-        if (!a->closed && (by_id ? uuid_eq(&a->id, &id) : str_eq(a->call_id, call))) {
-            a->closed = true;
-            return;
-        }
-    }
-}
-
-static void note_event(action_list *open, struct arena *arena, enum event_kind kind, struct str text)
-{
-    if (kind != EVENT_ACTION && kind != EVENT_OBSERVATION && kind != EVENT_AGENT_ERROR &&
-        kind != EVENT_USER_REJECT)
-        return;
-    autojson doc = json_parse_trusted(text, NULL);
-    const struct json_value *event = json_root(doc);
-    if (kind != EVENT_ACTION) {
-        close_action(open, event);
-        return;
-    }
-    if (json_is_null(json_get(event, "action")))
-        return;
-    struct open_action a = {
-        .tool_name = arena_str(arena, json_get_str(event, "tool_name")),
-        .call_id = arena_str(arena, json_get_str(event, "tool_call_id")),
-    };
-    uuid_parse(json_get_str(event, "id"), &a.id);
-    vec_push(open, a);
-}
-
-static bool read_open(struct conversation *c, int64_t from, uint32_t to, struct arena *arena,
-                      action_list *open, struct err **e)
+static bool read_open(struct conversation *c, int64_t from, uint32_t to, struct open_actions *open,
+                      struct err **e)
 {
     uint32_t at = (uint32_t)from;
     while (at < to) {
@@ -85,8 +42,13 @@ static bool read_open(struct conversation *c, int64_t from, uint32_t to, struct 
             return false;
         if (n == 0)
             break;
-        for (size_t i = 0; i < n; i++)
-            note_event(open, arena, (enum event_kind)items[i].kind, items[i].json);
+        for (size_t i = 0; i < n; i++) {
+            if (!open_actions_concern((enum event_kind)items[i].kind))
+                continue;
+            autojson doc = json_parse_trusted(items[i].json, NULL);
+            if (!open_actions_note(open, items[i].seq, (enum event_kind)items[i].kind, json_root(doc), e))
+                return false;
+        }
         at = items[n - 1].seq + 1;
     }
     return true;
@@ -101,24 +63,22 @@ bool open_actions_end(struct conversation *c, enum open_end how, struct str reas
     state_unref(s);
     if (from < 0)
         return true;
-    autoarena arena = arena_new();
-    action_list open = {0};
-    bool ok = read_open(c, from, to, arena, &open, e);
-    for (size_t i = 0; ok && i < open.n; i++) {
-        const struct open_action *a = &open.at[i];
-        if (a->closed)
-            continue;
+    struct open_actions open;
+    open_actions_init(&open);
+    bool ok = read_open(c, from, to, &open, e);
+    for (size_t i = 0; ok && i < open.list.n; i++) {
+        const struct open_action *a = &open.list.at[i];
         struct event_draft d;
         if (how == OPEN_REJECTED) {
             event_draft_init(&d, EVENT_USER_REJECT, SOURCE_ENVIRONMENT);
             event_reject_body(&d, a->tool_name, a->call_id, &a->id, reason, "user");
         } else {
             event_draft_init(&d, EVENT_AGENT_ERROR, SOURCE_AGENT);
-            event_agent_error_body(&d, a->tool_name, a->call_id, end_text(how), "internal");
+            event_agent_error_body(&d, a->tool_name, a->call_id, open_end_text(how), "internal");
         }
         vec_push(drafts, d);
     }
-    vec_deinit(&open);
+    open_actions_deinit(&open);
     return ok;
 }
 

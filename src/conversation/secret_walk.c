@@ -31,6 +31,21 @@ static void note_unopened(struct secret_walk *walk, struct str name)
         buf_add(&walk->unopened, name);
 }
 
+static void write_adopted(struct secret_walk *walk, struct str name, struct str value, struct json_writer *w)
+{
+    autobuf plain = {0}, sealed = {0};
+    bool is_token = secrets_is_token(value), opened = is_token && secrets_open(walk->secrets, value, &plain);
+    if (is_token && !opened) {
+        note_unopened(walk, name);
+        jw_str(w, value);
+        return;
+    }
+    secrets_seal(walk->secrets, opened ? buf_str(&plain) : value, &sealed);
+    jw_str(w, buf_str(&sealed));
+    if (plain.p)
+        explicit_bzero(plain.p, plain.n);
+}
+
 static void write_secret(struct secret_walk *walk, struct str name, struct str value, struct json_writer *w)
 {
     if (value.n == 0 || str_is(value, SECRET_SHOWN)) {
@@ -39,6 +54,7 @@ static void write_secret(struct secret_walk *walk, struct str name, struct str v
     }
     autobuf out = {0};
     switch (walk->mode) {
+    case SECRET_ADOPT: write_adopted(walk, name, value, w); return;
     case SECRET_SHOW: jw_cstr(w, SECRET_SHOWN); return;
     case SECRET_SEAL:
         secrets_seal(walk->secrets, value, &out);

@@ -7,13 +7,14 @@
 
 #define SECRET_SHOWN "**********" /* marker: what clients see and may send back for "no value" */
 
-enum secret_mode { SECRET_SEAL, SECRET_OPEN, SECRET_SHOW };
+/* ADOPT: sealed anew, whether it was plain or sealed with any key that is known; what no key opens stays as it is. */
+enum secret_mode { SECRET_SEAL, SECRET_OPEN, SECRET_SHOW, SECRET_ADOPT };
 
 struct secret_walk {
     enum secret_mode mode;
-    const struct secrets *secrets; /* SEAL and OPEN */
+    const struct secrets *secrets; /* not SHOW */
     bool empty_skills;             /* agent_context.skills becomes [] */
-    struct buf unopened; /* OPEN: name of the first secret that no key opens; deinit by the caller */
+    struct buf unopened; /* OPEN, ADOPT: name of the first secret that no key opens; deinit by the caller */
 };
 
 void secret_walk_agent(struct secret_walk *walk, const struct json_value *agent, struct json_writer *w);

@@ -42,6 +42,10 @@ struct config_source {
 };
 struct config *config_make(const struct config_source *source, const struct secrets *secrets,
                            const char *(*env)(const char *), struct err **e);
+/* From what another server stored: its secrets are sealed anew. Never fails on an agent that cannot be used here, see
+ * config_load. */
+struct config *config_adopt(const struct config_source *source, const struct secrets *secrets,
+                            const char *(*env)(const char *), struct err **e);
 /* From the row. Never fails on secrets that no key opens: `agent` is NULL then and `problem` names the secret. */
 struct config *config_load(struct str stored, const struct secrets *secrets, const char *(*env)(const char *),
                            struct err **e);
