@@ -6,6 +6,7 @@
 #include "base/path.h"
 #include "base/vec.h"
 #include "bash/bash.h"
+#include "cli/data.h"
 #include "cli/environment.h"
 #include "cli/process_limit.h"
 #include "conversation/conversation.h"
@@ -141,22 +142,13 @@ static unsigned worker_count(const struct configuration *config)
 /* First, because it tells whether we may be here at all. */
 static bool start_store(struct daemon *d, const struct daemon_options *o, struct err **e)
 {
-    autobuf dir = {0};
-    if (!daemon_find_data_dir(o->config, o->data_dir, &dir, e))
-        return false;
-    d->data_dir = arena_str(d->arena, buf_str(&dir));
-    d->store = store_open(&(struct store_config){.path = in_data_dir(d, "handsd.db")}, e);
-    if (!d->store)
-        return false;
-    unlink(in_data_dir(d, DAEMON_URL_FILE)); /* of a server that was killed */
-    d->secrets = secrets_new(
-        &(struct secrets_config){
-            .configured = o->config->secret_key,
-            .session_key = o->config->session_key,
-            .generated_path = in_data_dir(d, "handsd.key"),
-        },
-        e);
-    return d->secrets != NULL;
+    struct data data;
+    bool ok = data_open(&data, o->config, o->data_dir, e);
+    d->data_dir = arena_str(d->arena, buf_str(&data.dir));
+    d->store = steal(data.store);
+    d->secrets = steal(data.secrets);
+    data_close(&data);
+    return ok;
 }
 
 static bool start_machinery(struct daemon *d, const struct daemon_options *o, struct err **e)

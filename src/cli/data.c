@@ -1,0 +1,53 @@
+#include "cli/data.h"
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/path.h"
+#include "cli/daemon.h"
+
+#define URL_FILE_MAX 4096
+
+static char *path_in(const struct data *d, const char *name)
+{
+    struct buf path = {0};
+    path_join(&path, buf_str(&d->dir), str_from(name));
+    return (char *)buf_take(&path).p;
+}
+
+bool data_open(struct data *d, const struct configuration *config, const char *dir, struct err **e)
+{
+    *d = (struct data){0};
+    if (!daemon_find_data_dir(config, dir, &d->dir, e))
+        return false;
+    autofree char *database = path_in(d, "handsd.db"), *url = path_in(d, DAEMON_URL_FILE),
+                  *key = path_in(d, "handsd.key");
+    d->store = store_open(&(struct store_config){.path = database}, e);
+    if (!d->store)
+        return false;
+    unlink(url); /* of a server that was killed */
+    d->secrets = secrets_new(
+        &(struct secrets_config){
+            .configured = config->secret_key,
+            .session_key = config->session_key,
+            .generated_path = key,
+        },
+        e);
+    return d->secrets != NULL;
+}
+
+void data_close(struct data *d)
+{
+    store_close(d->store);
+    secrets_free(d->secrets);
+    buf_deinit(&d->dir);
+    *d = (struct data){0};
+}
+
+void data_server_url(const struct data *d, struct buf *url)
+{
+    autofree char *path = path_in(d, DAEMON_URL_FILE);
+    buf_clear(url);
+    if (file_read(path, URL_FILE_MAX, url, NULL))
+        buf_truncate(url, str_trim_right(buf_str(url)).n);
+    else
+        buf_clear(url);
+}

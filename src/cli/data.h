@@ -1,0 +1,16 @@
+/* data: the data directory, owned by this process while it is open: the database in it, and the keys of its secrets. */
+#pragma once
+#include "cli/configuration.h"
+#include "store/secret.h"
+#include "store/store.h"
+
+struct data {
+    struct buf dir; /* absolute */
+    struct store *store;
+    struct secrets *secrets;
+};
+/* `dir`: --data, or NULL. ERR_CONFLICT: another process owns it; then `dir` is set all the same. */
+bool data_open(struct data *d, const struct configuration *config, const char *dir, struct err **e);
+void data_close(struct data *d);
+/* URL of the server that owns the directory; empty when it is a command of its own. */
+void data_server_url(const struct data *d, struct buf *url);
