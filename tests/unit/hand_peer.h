@@ -32,6 +32,7 @@ struct outcome {
     bool hold; /* grant no credit */
     size_t received;
     uint64_t input_credit;
+    unsigned place; /* among the results, in the order in which they came; from 1 */
 };
 
 struct peer {
@@ -41,7 +42,7 @@ struct peer {
     uint32_t last;
     struct outcome calls[PEER_CALLS];
     struct buf said; /* F_MESSAGE of the last NOTE of call 0 */
-    unsigned pongs, idle_notes;
+    unsigned pongs, idle_notes, results;
     bool closed;
 };
 
@@ -144,6 +145,8 @@ static inline void peer_on_frame(struct peer *p, const struct wire_frame *f)
         assert_false(o->done);
         buf_add(&o->result, f->payload);
         o->done = !(f->flags & WIRE_MORE);
+        if (o->done)
+            o->place = ++p->results;
     } else if (f->type == WIRE_NOTE && f->call) {
         buf_clear(&o->note);
         buf_add(&o->note, f->payload);
