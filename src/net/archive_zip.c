@@ -1,10 +1,9 @@
 #include "net/archive_zip.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
-#include "base/thread.h"
+#include "net/library.h"
 #include <archive.h>
 #include <archive_entry.h>
-#include <dlfcn.h>
 
 /* The functions used, with the types of libarchive's headers. */
 struct archive_table {
@@ -29,10 +28,7 @@ struct archive_table {
     void (*entry_set_mtime)(struct archive_entry *, time_t, long);
 };
 
-static const struct {
-    const char *name;
-    size_t offset;
-} symbols[] = {
+static const struct library_symbol symbols[] = {
     {"archive_write_new", offsetof(struct archive_table, write_new)},
     {"archive_write_set_format_zip", offsetof(struct archive_table, set_format_zip)},
     {"archive_write_set_options", offsetof(struct archive_table, set_options)},
@@ -63,32 +59,19 @@ struct archive_zip {
 
 /* ---- the library ---- */
 
-static bool table_open(struct archive_table *table, struct err **e)
+static const struct archive_table *archive_open(struct err **e)
 {
-    void *library = dlopen("libarchive.so.13", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-    if (!library)
-        return err_set(e, ERR_UPSTREAM, "no archives: libarchive cannot be opened (%s)", dlerror());
-    for (size_t i = 0; i < ARRAY_LEN(symbols); i++) {
-        void *symbol = dlsym(library, symbols[i].name);
-        if (!symbol)
-            return err_set(e, ERR_UPSTREAM, "libarchive is too old: it has no %s", symbols[i].name);
-        memcpy((char *)table + symbols[i].offset, &symbol, sizeof(symbol));
-    }
-    return true;
-}
-
-static const struct archive_table *library_open(struct err **e)
-{
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     static struct archive_table table;
-    static bool opened;
-    bool ok = false;
-    WITH_LOCK(&lock)
-    {
-        opened = opened || table_open(&table, e);
-        ok = opened;
-    }
-    return ok ? &table : NULL;
+    static struct library library = {
+        .title = "libarchive",
+        .without = "archives",
+        .names = {"libarchive.so.13"},
+        .symbols = symbols,
+        .symbol_count = ARRAY_LEN(symbols),
+        .table = &table,
+        .lock = PTHREAD_MUTEX_INITIALIZER,
+    };
+    return library_open(&library, e);
 }
 
 /* ---- the archive ---- */
@@ -113,7 +96,7 @@ static bool check(struct archive_zip *z, la_ssize_t rc, struct err **e)
 
 struct archive_zip *archive_zip_new(void (*write)(void *arg, struct str data), void *arg, struct err **e)
 {
-    const struct archive_table *lib = library_open(e);
+    const struct archive_table *lib = archive_open(e);
     if (!lib)
         return NULL;
     struct archive_zip *z = xcalloc(1, sizeof(*z));

@@ -1,17 +1,9 @@
 #include "net/curl_open.h"
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "base/thread.h"
-#include <dlfcn.h>
-#include <stddef.h>
+#include "net/library.h"
 
-/* OpenSSL's build first: its CA store is shared by all connections. */
-static const char *const library_names[] = {"libcurl.so.4", "libcurl-gnutls.so.4"};
-
-static const struct {
-    const char *name;
-    size_t offset;
-} symbols[] = {
+static const struct library_symbol symbols[] = {
     {"curl_global_init", offsetof(struct curl_table, global_init)},
     {"curl_easy_init", offsetof(struct curl_table, easy_init)},
     {"curl_easy_setopt", offsetof(struct curl_table, easy_setopt)},
@@ -29,46 +21,32 @@ static const struct {
     {"curl_multi_cleanup", offsetof(struct curl_table, multi_cleanup)},
     {"curl_slist_append", offsetof(struct curl_table, slist_append)},
     {"curl_slist_free_all", offsetof(struct curl_table, slist_free_all)},
+    /* found among the libraries that libcurl brought */
+    {"SSL_CTX_ctrl", offsetof(struct curl_table, ssl_ctx_ctrl), .optional = true},
 };
 
-static bool table_fill(void *library, struct curl_table *table, struct err **e)
+static bool init(void *table)
 {
-    for (size_t i = 0; i < ARRAY_LEN(symbols); i++) {
-        void *symbol = dlsym(library, symbols[i].name);
-        if (!symbol)
-            return err_set(e, ERR_UPSTREAM, "libcurl is too old: it has no %s", symbols[i].name);
-        memcpy((char *)table + symbols[i].offset, &symbol, sizeof(symbol));
-    }
-    void *control = dlsym(library, "SSL_CTX_ctrl"); /* found among the libraries that libcurl brought */
-    memcpy(&table->ssl_ctx_ctrl, &control, sizeof(control));
-    return true;
-}
-
-static bool table_open(struct curl_table *table, struct err **e)
-{
-    void *library = NULL;
-    for (size_t i = 0; i < ARRAY_LEN(library_names) && !library; i++)
-        library = dlopen(library_names[i], RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-    if (!library)
-        return err_set(e, ERR_UPSTREAM, "no outgoing connections: libcurl cannot be opened (%s)", dlerror());
-    if (!table_fill(library, table, e))
+    struct curl_table *curl = table;
+    if (curl->global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return false;
-    if (table->global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-        return err_set(e, ERR_UPSTREAM, "no outgoing connections: libcurl cannot be initialised");
     log_debug("outward: libcurl is open");
     return true;
 }
 
 const struct curl_table *curl_open(struct err **e)
 {
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     static struct curl_table table;
-    static bool opened;
-    bool ok = false;
-    WITH_LOCK(&lock)
-    {
-        opened = opened || table_open(&table, e);
-        ok = opened;
-    }
-    return ok ? &table : NULL;
+    static struct library library = {
+        .title = "libcurl",
+        .without = "outgoing connections",
+        /* OpenSSL's build first: its CA store is shared by all connections. */
+        .names = {"libcurl.so.4", "libcurl-gnutls.so.4"},
+        .symbols = symbols,
+        .symbol_count = ARRAY_LEN(symbols),
+        .table = &table,
+        .init = init,
+        .lock = PTHREAD_MUTEX_INITIALIZER,
+    };
+    return library_open(&library, e);
 }
