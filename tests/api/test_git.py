@@ -208,6 +208,18 @@ def test_odd_names_and_contents(server, tmp_path):
     assert diff(server, repo / "ü")["modified"] == "\ufffd\ufffd\nend\n"
 
 
+def test_ten_thousand_files(server, tmp_path):
+    """All are shown, tracked and new ones; and none of them delays the next question."""
+    repo = repository(tmp_path / "repo", **{f"old{n}": "x\n" for n in range(5000)})
+    for n in range(5000):
+        (repo / f"old{n}").write_text("y\n")
+        (repo / f"new{n}").write_text("z\n")
+    shown = changes(server, repo)
+    assert len(shown) == 10_000
+    assert set(shown) == {(f"old{n}", "UPDATED") for n in range(5000)} | {(f"new{n}", "ADDED") for n in range(5000)}
+    assert diff(server, repo / "new4999")["modified"] == "z"
+
+
 def test_commits_whose_author_and_subject_are_strange(server, tmp_path):
     repo = repository(tmp_path / "repo")
     git(repo, "-c", "user.name=A\x1fB\x7f", "commit", "-qm", "one\x1ftwo é", "--allow-empty")
