@@ -34,6 +34,7 @@ struct api_config {
     size_t key_count;
     const char *(*env)(const char *name);      /* configured environment: LLM_MODEL and others */
     struct str working_dir;                    /* absolute: what a relative workspace is relative to */
+    struct str root_path;                      /* path of web_url, or STR_NONE */
     struct str workspace_path;                 /* absolute: below it conversations of 0.53 get theirs */
     const struct static_files *swagger_files;  /* for /docs; NULL: it is a plain list */
     const char *build_git_sha, *build_git_ref; /* shown in /server_info; NULL: "unknown" */

@@ -11,7 +11,7 @@ struct api {
     struct route *routes; /* the resources' tables, one behind the other */
     size_t route_count;
     uint64_t started_ns;
-    struct bytes *openapi, *docs, *list; /* made once: their content depends on the table alone */
+    struct bytes *openapi, *docs, *docs_below, *list; /* made once: their content depends on the table alone */
 };
 
 /* One table per resource. */
@@ -39,6 +39,8 @@ static inline struct conversations *conversations_of(const struct request *r)
 
 /* /openapi.json, /docs and /redoc, from the dialect's tables. docs.c */
 extern const struct route_table docs_routes;
+/* /swagger-ui/, which the documents of 0.53 link to: the page of /docs. */
+extern const struct route_table swagger_ui_routes;
 void docs_make(struct api *a); /* once its routes are known */
 void docs_free(struct api *a);
 

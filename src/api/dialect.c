@@ -11,6 +11,7 @@ static struct bytes *make_openapi(const struct api *a)
         .description = a->dialect->description,
         .version = a->dialect->version,
         .key_header = "X-Session-API-Key",
+        .server_path = a->config.root_path,
         .components = a->dialect->components,
     };
     while (info.components && info.components[info.component_count].name)

@@ -1,5 +1,6 @@
-/* /openapi.json, made of the route table; /docs: Swagger UI where its files were found, else a plain list of routes; /redoc: always that list. Everything is our
- * own: the pages work without the internet, and may load nothing from elsewhere. */
+/* /openapi.json, made of the route table; /docs, and /swagger-ui/ in dialects that have it: Swagger UI where its files were found,
+ * else a plain list of routes; /redoc: always that list. Everything is our own: the pages work without the internet, and may
+ * load nothing from elsewhere. */
 #include "api/app.h"
 #include "base/cleanup.h"
 #include "net/static.h"
@@ -21,8 +22,8 @@ static void add_html(struct buf *out, const char *text)
     }
 }
 
-/* A page without a script: what there is, from the same table that routes. */
-static struct bytes *make_list(const struct api *a)
+/* A page without a script: what there is, from the same table that routes. `root`: from the page to where /docs lies. */
+static struct bytes *make_list(const struct api *a, const char *root)
 {
     autobuf page = {0};
     const char *tag = "";
@@ -32,11 +33,12 @@ static struct bytes *make_list(const struct api *a)
              "td{padding:.2em 1em .2em 0;vertical-align:top}code{white-space:nowrap}</style></head>\n"
              "<body><h1>%s</h1>\n",
              a->dialect->title, a->dialect->title);
-    buf_add(
+    buf_addf(
         &page,
-        STR("<p>handsd " HANDSD_VERSION
-            ". The machine-readable description is <a href=\"openapi.json\">openapi.json</a>; where keys are "
-            "configured, send one as <code>X-Session-API-Key</code>.</p>\n"));
+        "<p>handsd " HANDSD_VERSION
+        ". The machine-readable description is <a href=\"%sopenapi.json\">openapi.json</a>; where keys are "
+        "configured, send one as <code>X-Session-API-Key</code>.</p>\n",
+        root);
     for (size_t i = 0; i < a->route_count; i++) {
         const struct route *route = &a->routes[i];
         if (route->flags & ROUTE_HIDDEN)
@@ -61,36 +63,39 @@ static struct bytes *make_list(const struct api *a)
 }
 
 /* Relative addresses, for servers that lie below a path. */
-static struct bytes *make_swagger(const struct api *a)
+static struct bytes *make_swagger(const struct api *a, const char *root)
 {
     autobuf page = {0};
     buf_addf(
         &page,
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>%s</title>\n"
         "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-        "<link rel=\"icon\" href=\"docs/favicon-32x32.png\">\n"
-        "<link rel=\"stylesheet\" href=\"docs/swagger-ui.css\"></head>\n"
-        "<body><div id=\"swagger-ui\"></div><noscript>This page needs JavaScript; <a href=\"redoc\">the list of "
+        "<link rel=\"icon\" href=\"%sdocs/favicon-32x32.png\">\n"
+        "<link rel=\"stylesheet\" href=\"%sdocs/swagger-ui.css\"></head>\n"
+        "<body><div id=\"swagger-ui\"></div><noscript>This page needs JavaScript; <a href=\"%sredoc\">the list of "
         "routes</a> does not.</noscript>\n"
-        "<script src=\"docs/swagger-ui-bundle.js\"></script>\n<script src=\"docs/begin.js\"></script></body></html>\n",
-        a->dialect->title);
+        "<script src=\"%sdocs/swagger-ui-bundle.js\"></script>\n<script src=\"%sdocs/begin.js\"></script></body></html>\n",
+        a->dialect->title, root, root, root, root, root);
     return bytes_take(&page);
 }
 
+/* The document lies beside /docs, whichever page asks for it. */
 static const char swagger_begin[] =
-    "window.ui = SwaggerUIBundle({url: \"openapi.json\", dom_id: \"#swagger-ui\", deepLinking: true, "
+    "window.ui = SwaggerUIBundle({url: new URL(\"../openapi.json\", document.currentScript.src).href, dom_id: \"#swagger-ui\", deepLinking: true, "
     "validatorUrl: null});\n";
 
 void docs_make(struct api *a)
 {
-    a->list = make_list(a);
-    a->docs = static_has(a->config.swagger_files, STR("swagger-ui-bundle.js")) ? make_swagger(a)
-                                                                               : bytes_ref(a->list);
+    bool swagger = static_has(a->config.swagger_files, STR("swagger-ui-bundle.js"));
+    a->list = make_list(a, "");
+    a->docs = swagger ? make_swagger(a, "") : bytes_ref(a->list);
+    a->docs_below = swagger ? make_swagger(a, "../") : make_list(a, "../");
 }
 
 void docs_free(struct api *a)
 {
     bytes_unref(a->docs);
+    bytes_unref(a->docs_below);
     bytes_unref(a->list);
 }
 
@@ -115,6 +120,12 @@ static void get_docs(struct request *r, const void *args)
 {
     (void)args;
     page_reply(r, bytes_ref(app_of(r)->docs));
+}
+
+static void get_docs_below(struct request *r, const void *args)
+{
+    (void)args;
+    page_reply(r, bytes_ref(app_of(r)->docs_below));
 }
 
 static void get_list(struct request *r, const void *args)
@@ -155,3 +166,8 @@ static const struct route routes[] = {
      .path_count = 1},
 };
 const struct route_table docs_routes = {routes, ARRAY_LEN(routes)};
+
+static const struct route swagger_ui[] = {
+    {.method = HTTP_GET_, .path = "/swagger-ui/", .handle = get_docs_below, PAGE(ROUTE_INLINE)},
+};
+const struct route_table swagger_ui_routes = {swagger_ui, ARRAY_LEN(swagger_ui)};

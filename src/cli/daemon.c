@@ -238,6 +238,18 @@ static bool start_conversations(struct daemon *d, const struct daemon_options *o
     return true;
 }
 
+/* "/path" of https://host/path/, or STR_NONE. */
+static struct str web_url_path(struct str url)
+{
+    ssize_t scheme = str_find(url, STR("://"));
+    struct str rest = scheme < 0 ? STR_NONE : str_sub(url, (size_t)scheme + 3, url.n);
+    ssize_t slash = rest.p ? str_find_char(rest, '/') : -1;
+    struct str path = slash < 0 ? STR_NONE : str_sub(rest, (size_t)slash, rest.n);
+    while (path.n > 0 && path.p[path.n - 1] == '/')
+        path.n--;
+    return path;
+}
+
 static void start_dialects(struct daemon *d)
 {
     autobuf cwd = {0}, workspace = {0};
@@ -254,6 +266,7 @@ static void start_dialects(struct daemon *d)
         .key_count = d->key_count,
         .env = environment_value,
         .working_dir = arena_str(d->arena, buf_str(&cwd)),
+        .root_path = web_url_path(d->config->web_url),
         .workspace_path = arena_str(d->arena, buf_str(&workspace)),
         .swagger_files = d->swagger,
         .build_git_sha = environment_value("OPENHANDS_BUILD_GIT_SHA"),
@@ -283,10 +296,11 @@ static void add_web_url(struct names *n, struct str url)
     ssize_t scheme = str_find(url, STR("://"));
     if (scheme < 0)
         return;
-    struct str rest = str_sub(url, (size_t)scheme + 3, url.n);
-    ssize_t slash = str_find_char(rest, '/');
-    struct str host = slash < 0 ? rest : str_sub(rest, 0, (size_t)slash);
-    n->root_path = slash < 0 ? STR_NONE : str_sub(rest, (size_t)slash, rest.n);
+    n->root_path = web_url_path(url);
+    struct str host = str_sub(url, (size_t)scheme + 3, url.n);
+    ssize_t slash = str_find_char(host, '/');
+    if (slash >= 0)
+        host = str_sub(host, 0, (size_t)slash);
     vec_push(&n->origins, str_sub(url, 0, (size_t)scheme + 3 + host.n));
     ssize_t colon = str_rfind_char(host, ':');
     vec_push(&n->hosts, colon > str_rfind_char(host, ']') ? str_sub(host, 0, (size_t)colon) : host);

@@ -256,6 +256,14 @@ void openapi_write(const struct openapi_info *info, const struct route *routes, 
         jw_member_cstr(w, "description", info->description);
     jw_member_cstr(w, "version", info->version);
     jw_object_end(w);
+    if (info->server_path.n > 0) {
+        jw_key(w, "servers");
+        jw_array(w);
+        jw_object(w);
+        jw_member_str(w, "url", info->server_path);
+        jw_object_end(w);
+        jw_array_end(w);
+    }
     paths_write(&d, routes, count);
     components_write(&d);
     jw_object_end(w);

@@ -1,6 +1,7 @@
 /* The table of hands and the calls. */
 #include "workspace/hand.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "workspace/internal.h"
 #include "workspace/local.h"
 #include <assert.h>
@@ -379,11 +380,17 @@ uint64_t hand_call_number(struct hands *h)
     return atomic_fetch_add(&h->last_number, 1) + 1;
 }
 
+uint64_t hands_last_call_ns(const struct hands *h)
+{
+    return atomic_load_explicit(&h->last_call_ns, memory_order_relaxed);
+}
+
 void hand_call_numbered(struct hands *h, uint64_t number, const struct hand_spec *hand, enum wire_op op,
                         struct buf *fields, uint64_t timeout_ms, bool auto_credit,
                         const struct hand_callbacks *callbacks, void *arg)
 {
     struct request *r = request_new(h, REQUEST_CALL, number);
+    atomic_store_explicit(&h->last_call_ns, clock_mono_ns(), memory_order_relaxed);
     r->id = hand->id;
     r->token = hand->owner_token;
     r->timeout_ms = timeout_ms;

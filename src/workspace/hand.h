@@ -74,6 +74,8 @@ void hand_credit(struct hands *h, uint64_t call, enum wire_stream stream, uint32
 void hand_send(struct hands *h, uint64_t call, struct buf *data);
 void hand_send_end(struct hands *h, uint64_t call);
 void hand_cancel(struct hands *h, uint64_t call);
+/* When the latest call to any hand was made, monotonic; 0: never. */
+uint64_t hands_last_call_ns(const struct hands *h);
 /* Ends the hand itself (delete of its last conversation). */
 void hand_end(struct hands *h, const struct uuid *id);
 

@@ -49,7 +49,7 @@ struct hands {
     struct map_u64 *calls; /* number → struct hand_call */
     struct hand *all;      /* also those that are ending */
     size_t count;
-    atomic_uint_fast64_t last_number;
+    atomic_uint_fast64_t last_number, last_call_ns;
     bool closing;
     void (*closed)(void *arg);
     void *closed_arg;

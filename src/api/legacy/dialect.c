@@ -3,6 +3,7 @@
 static const struct route_table *const tables[] = {
     &legacy_runtime_routes,
     &legacy_server_routes,
+    &swagger_ui_routes,
 };
 
 const struct dialect legacy_dialect = {
