@@ -49,7 +49,9 @@ void act_end(struct act *a, const struct err *e)
     /* The answer ends the request, and with it the arena that holds the act. */
     struct conversation *c = a->conversation;
     json_doc_free(a->doc);
-    if (!e)
+    if (!e && a->succeeded)
+        a->succeeded(a->request, a->args);
+    else if (!e)
         reply_success(a->request, true);
     else if (a->failed)
         a->failed(a->request, a->args, e);

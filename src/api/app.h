@@ -60,6 +60,8 @@ struct act {
     struct conversation *conversation;
     struct json_doc *doc; /* what `run` passes on, if anything; freed at the end */
     void (*run)(struct act *a);
+    /* Answers when it is done; NULL: {"success": true}. */
+    void (*succeeded)(struct request *r, const void *args);
     /* Answers when there is no such conversation; NULL: 404 Not Found. */
     void (*missing)(struct request *r, const void *args);
     /* Answers an error; NULL: reply_error. */
@@ -67,7 +69,7 @@ struct act {
 };
 void act_start(const struct act *template); /* `conversation` unset */
 void act_success(void *arg, const struct err *e);
-/* Answers `e`, or {"success": true} for NULL, and ends the act. */
+/* Answers `e`, or success for NULL, and ends the act. */
 void act_end(struct act *a, const struct err *e);
 
 /* For GETs with an effect. False, and answered, for what the page of another site makes a browser send on its own, as for an

@@ -118,7 +118,7 @@ void conversations_delete(struct conversations *s, const struct uuid *id,
 
 /* `sockets` (may be NULL): how many are attached to it. */
 bool conversations_live(struct conversations *s, const struct uuid *id, size_t *sockets);
-void conversation_start(struct conversation *c); /* it is live from now on */
+bool conversation_start(struct conversation *c); /* it is live from now on; was it before? */
 /* Interrupts its run and ends its hand, with the shells. It stays as it is otherwise, and can be acted upon again. False when
  * it was not live. */
 bool conversations_stop(struct conversations *s, const struct uuid *id);

@@ -120,8 +120,9 @@ void sessions_close(struct conversations *s); /* loop, when no run is left: thos
 /* live.c: ids of conversations in use. Its lock is inside all others. Any thread. */
 struct live *live_new(void);
 void live_free(struct live *l);
-void live_add(struct live *l, const struct uuid *id);
-bool live_remove(struct live *l, const struct uuid *id); /* was it there? */
+/* Was it there before? */
+bool live_add(struct live *l, const struct uuid *id);
+bool live_remove(struct live *l, const struct uuid *id);
 /* SessionEnd hooks, MCP servers and the hand of a conversation that ends or is deleted. Any thread. */
 void conversation_end_session(struct conversation *c);
 

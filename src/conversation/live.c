@@ -33,10 +33,12 @@ static struct str key_of(const struct uuid *id)
     return str_make(id->b, sizeof(id->b));
 }
 
-void live_add(struct live *l, const struct uuid *id)
+bool live_add(struct live *l, const struct uuid *id)
 {
+    bool was = false;
     WITH_LOCK(&l->lock)
     {
+        was = map_get(l->young, key_of(id)) || map_get(l->old, key_of(id));
         if (map_count(l->young) >= LIVE_MAX) {
             map_free(l->old);
             l->old = l->young;
@@ -44,6 +46,7 @@ void live_add(struct live *l, const struct uuid *id)
         }
         map_put(l->young, key_of(id), l);
     }
+    return was;
 }
 
 bool live_remove(struct live *l, const struct uuid *id)
@@ -78,9 +81,9 @@ bool conversations_live(struct conversations *s, const struct uuid *id, size_t *
     return live_has(s->live, id);
 }
 
-void conversation_start(struct conversation *c)
+bool conversation_start(struct conversation *c)
 {
-    live_add(c->service->live, &c->id);
+    return live_add(c->service->live, &c->id);
 }
 
 void conversation_end_session(struct conversation *c)

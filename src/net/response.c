@@ -260,9 +260,14 @@ static const int status_of_kind[] = {
     [ERR_UPSTREAM] = 502,  [ERR_GONE] = 502,     [ERR_TOO_MANY] = 429,
 };
 
+int err_http_status(const struct err *e)
+{
+    return e && (size_t)e->kind < ARRAY_LEN(status_of_kind) ? status_of_kind[e->kind] : 500;
+}
+
 void request_reply_error(struct request *r, const struct err *e)
 {
-    int status = e && (size_t)e->kind < ARRAY_LEN(status_of_kind) ? status_of_kind[e->kind] : 500;
+    int status = err_http_status(e);
     if (status == 500)
         reply_failure(r, status, err_text(e), true);
     else

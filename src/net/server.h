@@ -150,6 +150,7 @@ void request_reply_problems(struct request *r, const struct json_problems *probl
 /* By the one table of error kinds: < 500 {"detail"}, ≥ 500 {"detail":"Internal Server Error","exception":"503: …"},
  * 503 with Retry-After. */
 void request_reply_error(struct request *r, const struct err *e);
+int err_http_status(const struct err *e); /* by that table */
 
 /* Bodies in pieces: routes with ROUTE_STREAM_BODY, loop thread only. Their handler gets the request when its head is
  * there; it answers, or calls request_body_read once, now or later, and answers when it likes. Until then, and while

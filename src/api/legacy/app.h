@@ -2,8 +2,13 @@
 #pragma once
 #include "api/app.h"
 
-extern const struct route_table legacy_runtime_routes; /* runtime.c */
-extern const struct route_table legacy_server_routes; /* server.c */
+extern const struct route_table legacy_conversation_routes; /* conversations.c */
+extern const struct route_table legacy_create_routes;       /* create.c */
+extern const struct route_table legacy_runtime_routes;      /* runtime.c */
+extern const struct route_table legacy_server_routes;       /* server.c */
+
+/* Components of the OpenAPI document that no decoding table describes. components.c */
+extern const struct openapi_component legacy_components[];
 
 /* ---- ids (reply.c) ----
  * Any text may stand in a path; one that is not 128 bits names nothing. In answers an id is 32 hexadecimal digits. */
@@ -18,6 +23,9 @@ static inline bool legacy_live(const struct request *r, const struct uuid *id)
 {
     return conversations_live(conversations_of(r), id, NULL);
 }
+
+/* A user's message of 0.53 (text and images by URL) as conversation_send takes it: {"role":"user","content":[…]}. message.c */
+void legacy_message_write(struct str text, const struct str *images, size_t n, struct buf *out);
 
 /* ---- answers (reply.c) ---- */
 

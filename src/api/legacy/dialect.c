@@ -1,6 +1,8 @@
 #include "api/legacy/app.h"
 
 static const struct route_table *const tables[] = {
+    &legacy_conversation_routes,
+    &legacy_create_routes,
     &legacy_runtime_routes,
     &legacy_server_routes,
     &swagger_ui_routes,
@@ -12,4 +14,5 @@ const struct dialect legacy_dialect = {
     .description = "OpenHands: Code Less, Make More",
     .tables = tables,
     .table_count = ARRAY_LEN(tables),
+    .components = legacy_components,
 };
