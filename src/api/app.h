@@ -100,5 +100,5 @@ bool message_decode(const struct json_value *v, const struct json_path *path, bo
 
 /* The agent that `settings` (as a client sends them, or {"llm": …}) ask for, or `agent` with `suffix` behind that of its
  * system message, as a document of its own; NULL when `agent` is to be taken as it stands. Either of the two is NULL. */
-struct json_doc *agent_make(struct str suffix, const struct json_value *agent,
+struct json_doc *agent_make(struct str added, const struct json_value *agent,
                             const struct json_value *settings);

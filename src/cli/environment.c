@@ -2,8 +2,6 @@
 #include "base/cleanup.h"
 #include "base/map.h"
 
-extern char **environ;
-
 static struct map *variables;
 
 static bool is_secret(struct str name)

@@ -176,8 +176,8 @@ bool condense_only(const struct run *run);
 
 /* aside.c: model calls beside the runs, so that a server that stops can end them. Any thread. */
 uint64_t aside_begin(struct conversations *s);
-void aside_started(struct conversations *s, uint64_t aside, uint64_t call); /* what llm_start gave */
-void aside_end(struct conversations *s, uint64_t aside);
+void aside_started(struct conversations *s, uint64_t number, uint64_t call); /* what llm_start gave */
+void aside_end(struct conversations *s, uint64_t number);
 void asides_cancel(struct conversations *s); /* `closing` is set */
 /* What such a call cost. */
 void conversation_note_usage(struct conversation *c, const struct llm *llm, struct str usage_id,

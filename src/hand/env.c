@@ -8,8 +8,6 @@
 #define ENVIRONMENT_MAX 4096           /* variables */
 #define PATH_DEFAULT "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-extern char **environ;
-
 /* --- accounts ------------------------------------------------------------------------------- */
 
 static void read_passwd(struct buf *out)

@@ -256,7 +256,7 @@ bool outward_call_prepare(struct outward_call *c, const struct curl_table *curl,
     curl->easy_setopt(c->easy, CURLOPT_CA_CACHE_TIMEOUT, 24L * 3600);
     if (curl->ssl_ctx_ctrl) {
         curl->easy_setopt(c->easy, CURLOPT_SSL_CTX_FUNCTION, tls_context_open);
-        curl->easy_setopt(c->easy, CURLOPT_SSL_CTX_DATA, (void *)(uintptr_t)curl);
+        curl->easy_setopt(c->easy, CURLOPT_SSL_CTX_DATA, (void *)curl);
     }
     if (c->unix_socket) {
         curl->easy_setopt(c->easy, CURLOPT_UNIX_SOCKET_PATH, c->unix_socket);

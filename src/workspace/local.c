@@ -11,8 +11,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-extern char **environ;
-
 static bool is_allowed(struct str pair)
 {
     static const char *const allowed[] = {"PATH", "HOME", "USER", "LOGNAME", "SHELL",

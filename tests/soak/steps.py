@@ -169,7 +169,10 @@ def run(slot, rng):
 def run_unwatched(slot, rng):
     """The next step of this conversation may meet it running."""
     if slot.status() != "running":
-        slot.send(run=True)
+        with slot.socket() as socket:
+            frame_until(socket, is_state)
+            slot.send(run=True)
+            frame_until(socket, lambda f: f.get("key") == "execution_status" and f["value"] == "running")
     after_run(slot)
 
 

@@ -52,7 +52,7 @@ void condense_prompt(const struct view *v, size_t from, size_t to, size_t event_
 /* Longest event of the range as the prompt would show it whole. */
 size_t condense_longest(const struct view *v, size_t from, size_t to);
 void condensation_draft(const struct view *v, size_t from, size_t to, struct str summary,
-                        struct str response_id, struct event_draft *out);
+                        struct str response_id, struct event_draft *d);
 
 /* Condenses the view if it has to be. With `asked`, it has to be, and the request goes to the log in the same commit. */
 bool condense_step(const struct condenser_list *list, struct llm *agent_llm, const struct llm_tool *tools,

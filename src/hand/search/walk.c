@@ -85,7 +85,7 @@ static bool wants_directory(const struct level *l, const char *name)
     return l->depth < WALK_DEPTH_MAX && (!w->glob || glob_may_contain(w->glob, buf_str(l->path)));
 }
 
-static void walk_directory(const struct level *l);
+static void walk_directory(const struct level *at);
 
 static void enter(const struct level *l, const char *name)
 {

@@ -39,7 +39,7 @@ void screen_insert_blanks(struct screen *s, unsigned n);
 void screen_insert_lines(struct screen *s, unsigned n);
 void screen_delete_lines(struct screen *s, unsigned n);
 void screen_scroll(struct screen *s, int n); /* positive: up */
-void screen_region(struct screen *s, unsigned top, unsigned bottom);
+void screen_region(struct screen *s, unsigned from, unsigned to);
 
 void screen_alternate(struct screen *s, bool on);
 /* Takes the output so far: see keep_take. With `partial` the last line is taken without its end. The alternate screen is

@@ -58,7 +58,7 @@ struct terminal {
 struct terminal *terminal_new(struct hand *h, struct str name);
 unsigned terminal_count(void);
 bool terminals_busy(const struct hand *h); /* does a command run in any? It may be one of the shell's own */
-void terminal_free(void *t);               /* the shell has ended, or the hand is about to */
+void terminal_free(void *arg);             /* the shell has ended, or the hand is about to */
 bool terminal_open(struct terminal *t, struct str cwd, unsigned columns, unsigned rows, struct err **e);
 bool terminal_run(struct terminal *t, struct str command, struct str fields, struct err **e);
 void terminal_type(struct terminal *t, struct str bytes);
