@@ -64,39 +64,53 @@ struct export
     unsigned piece;
 };
 
-/* The state as it is in memory, or else in the store. */
-static bool state_find(struct export *x, struct conversations *s, const struct uuid *id, struct err **e)
+static struct state *stored_state(struct export *x, const struct conversations_config *config,
+                                  const struct uuid *id, struct err **e)
 {
-    struct conversation *c = conversations_peek(s, id);
-    if (c) {
-        x->state = committed_get(c);
-        x->number = c->number;
-        conversation_unref(c);
-        return true;
-    }
     autoarena arena = arena_new();
     struct store_row row;
-    if (!store_get(s->config.store, id, arena, &row, e))
-        return false;
+    if (!store_get(config->store, id, arena, &row, e))
+        return NULL;
     x->number = row.number;
-    x->state = load_state(s, &row, e);
-    return x->state != NULL;
+    return load_state(config, &row, e);
 }
 
-struct export *export_new(struct conversations *s, const struct uuid *id, struct err **e)
+/* Takes the state; NULL: there is an error already. */
+static struct export *export_of(struct export *x, const struct conversations_config *config,
+                                struct state *state, struct err **e)
 {
-    struct export *x = xcalloc(1, sizeof(*x));
     autobuf info = {0};
-    x->store = s->config.store;
-    if (state_find(x, s, id, e)) {
-        x->end = x->state->next_seq;
-        state_write_info(x->state, s->config.conversations_path, true, &info);
+    x->store = config->store;
+    x->state = state;
+    if (state) {
+        x->end = state->next_seq;
+        state_write_info(state, config->conversations_path, true, &info);
         x->info = json_parse_trusted(buf_str(&info), e);
     }
     if (x->info)
         return x;
     export_free(x);
     return NULL;
+}
+
+/* The state as it is in memory, or else in the store. */
+struct export *export_new(struct conversations *s, const struct uuid *id, struct err **e)
+{
+    struct export *x = xcalloc(1, sizeof(*x));
+    struct conversation *c = conversations_peek(s, id);
+    if (!c)
+        return export_of(x, &s->config, stored_state(x, &s->config, id, e), e);
+    x->number = c->number;
+    struct state *state = committed_get(c);
+    conversation_unref(c);
+    return export_of(x, &s->config, state, e);
+}
+
+struct export *export_new_stored(const struct conversations_config *config, const struct uuid *id,
+                                 struct err **e)
+{
+    struct export *x = xcalloc(1, sizeof(*x));
+    return export_of(x, config, stored_state(x, config, id, e), e);
 }
 
 void export_free(struct export *x)

@@ -10,6 +10,9 @@ struct export;
 
 /* ERR_NOT_FOUND. */
 struct export *export_new(struct conversations *s, const struct uuid *id, struct err **e);
+/* The same without a server: of the configuration it needs `store`, `secrets`, `env` and `conversations_path`. */
+struct export *export_new_stored(const struct conversations_config *config, const struct uuid *id,
+                                 struct err **e);
 void export_free(struct export *x);
 int64_t export_time_us(const struct export *x); /* of the conversation's last change */
 

@@ -3,13 +3,12 @@
 #include "base/clock.h"
 
 /* Id and time of one stored event; false with no error when `seq` is -1. */
-static bool read_one(struct conversations *s, int64_t number, int64_t seq, struct arena *arena,
+static bool read_one(const struct conversations_config *c, int64_t number, int64_t seq, struct arena *arena,
                      struct store_item *item, struct err **e)
 {
     struct store_item *items;
     size_t n = 0;
-    if (!store_read(s->config.store, number, (uint32_t)seq, (uint32_t)seq + 1, 1, false, arena, &items, &n,
-                    e))
+    if (!store_read(c->store, number, (uint32_t)seq, (uint32_t)seq + 1, 1, false, arena, &items, &n, e))
         return false;
     if (n != 1)
         return err_set(e, ERR_INTERNAL, "event %lld of conversation %lld is missing", (long long)seq,
@@ -29,7 +28,7 @@ static int64_t shown_time(const struct store_item *item)
     return clock_parse(buf_str(&text), &us) ? us : clock_local_us(item->time_us);
 }
 
-struct state *load_state(struct conversations *s, const struct store_row *row, struct err **e)
+struct state *load_state(const struct conversations_config *c, const struct store_row *row, struct err **e)
 {
     autoarena arena = arena_new();
     struct state *state = state_new();
@@ -43,15 +42,15 @@ struct state *load_state(struct conversations *s, const struct store_row *row, s
     state->leaf_seq = row->leaf_seq;
     state->created_us = row->created_us;
     state->updated_us = row->updated_us;
-    bool ok = store_usage_sums(s->config.store, row->number, arena, &sums, &n, e);
+    bool ok = store_usage_sums(c->store, row->number, arena, &sums, &n, e);
     if (ok)
         state->stats = stats_from_sums(sums, n);
     ok = ok && (state->doc = doc_load(row->state, row->title, e));
-    ok = ok && (state->config = config_load(row->config, s->config.secrets, s->config.env, e));
-    if (ok && row->leaf_seq >= 0 && (ok = read_one(s, row->number, row->leaf_seq, arena, &item, e)))
+    ok = ok && (state->config = config_load(row->config, c->secrets, c->env, e));
+    if (ok && row->leaf_seq >= 0 && (ok = read_one(c, row->number, row->leaf_seq, arena, &item, e)))
         state->leaf = item.id;
     if (ok && row->next_seq > 0 &&
-        (ok = read_one(s, row->number, (int64_t)row->next_seq - 1, arena, &item, e)))
+        (ok = read_one(c, row->number, (int64_t)row->next_seq - 1, arena, &item, e)))
         state->last_us = item.time_us, state->last_local_us = shown_time(&item);
     if (ok)
         return state;
@@ -85,7 +84,7 @@ static struct bytes *info_bytes(struct conversations *s, const struct state *sta
 static struct bytes *row_info(struct conversations *s, const struct store_row *row, bool with_skills,
                               struct err **e)
 {
-    struct state *state = load_state(s, row, e);
+    struct state *state = load_state(&s->config, row, e);
     if (!state)
         return NULL;
     struct bytes *info = info_bytes(s, state, with_skills);

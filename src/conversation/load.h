@@ -2,5 +2,5 @@
 #pragma once
 #include "conversation/internal.h"
 
-/* One reference; NULL with an error. */
-struct state *load_state(struct conversations *s, const struct store_row *row, struct err **e);
+/* One reference; NULL with an error. Of the configuration it needs `store`, `secrets` and `env`. */
+struct state *load_state(const struct conversations_config *c, const struct store_row *row, struct err **e);

@@ -83,7 +83,7 @@ static void open_load(void *arg)
     autoerr e = NULL;
     struct state *state = NULL;
     if (!store_get(c->service->config.store, &c->id, arena, &row, &e) || row.number != c->number ||
-        !(state = load_state(c->service, &row, &e))) {
+        !(state = load_state(&c->service->config, &row, &e))) {
         if (!e)
             err_set(&e, ERR_NOT_FOUND, "the conversation has been deleted");
         open_end(c, e);

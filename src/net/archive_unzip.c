@@ -1,0 +1,96 @@
+#include "net/archive_unzip.h"
+#include "base/cleanup.h"
+#include <archive.h>
+#include <archive_entry.h>
+#include <dlfcn.h>
+#include <sys/stat.h>
+
+struct unzip_table {
+    struct archive *(*read_new)(void);
+    int (*support_format_zip)(struct archive *);
+    int (*open_memory)(struct archive *, const void *, size_t);
+    int (*next_header)(struct archive *, struct archive_entry **);
+    la_ssize_t (*read_data)(struct archive *, void *, size_t);
+    int (*free)(struct archive *);
+    const char *(*error_string)(struct archive *);
+    const char *(*pathname_utf8)(struct archive_entry *);
+    __LA_MODE_T (*filetype)(struct archive_entry *);
+};
+
+static const struct {
+    const char *name;
+    size_t offset;
+} symbols[] = {
+    {"archive_read_new", offsetof(struct unzip_table, read_new)},
+    {"archive_read_support_format_zip_seekable", offsetof(struct unzip_table, support_format_zip)},
+    {"archive_read_open_memory", offsetof(struct unzip_table, open_memory)},
+    {"archive_read_next_header", offsetof(struct unzip_table, next_header)},
+    {"archive_read_data", offsetof(struct unzip_table, read_data)},
+    {"archive_read_free", offsetof(struct unzip_table, free)},
+    {"archive_error_string", offsetof(struct unzip_table, error_string)},
+    {"archive_entry_pathname_utf8", offsetof(struct unzip_table, pathname_utf8)},
+    {"archive_entry_filetype", offsetof(struct unzip_table, filetype)},
+};
+
+static bool table_open(struct unzip_table *t, struct err **e)
+{
+    void *library = dlopen("libarchive.so.13", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    if (!library)
+        return err_set(e, ERR_UPSTREAM, "no archives: libarchive cannot be opened (%s)", dlerror());
+    for (size_t i = 0; i < ARRAY_LEN(symbols); i++) {
+        void *symbol = dlsym(library, symbols[i].name);
+        if (!symbol)
+            return err_set(e, ERR_UPSTREAM, "libarchive is too old: it has no %s", symbols[i].name);
+        memcpy((char *)t + symbols[i].offset, &symbol, sizeof(symbol));
+    }
+    return true;
+}
+
+static bool fail(const struct unzip_table *t, struct archive *a, struct err **e)
+{
+    const char *why = t->error_string(a);
+    return err_set(e, ERR_INVALID, "the archive cannot be read: %s", why ? why : "it is damaged");
+}
+
+static bool entry_read(const struct unzip_table *t, struct archive *a, struct str name, char *piece,
+                       bool (*file)(void *arg, struct str name, struct str piece, struct err **e), void *arg,
+                       struct err **e)
+{
+    for (bool first = true;; first = false) {
+        la_ssize_t n = t->read_data(a, piece, UNZIP_PIECE);
+        if (n < 0)
+            return fail(t, a, e);
+        if (n == 0 && !first)
+            return true;
+        if (!file(arg, name, str_make(piece, (size_t)n), e))
+            return false;
+        if (n == 0)
+            return true;
+    }
+}
+
+bool archive_unzip(struct str zip, bool (*file)(void *arg, struct str name, struct str piece, struct err **e),
+                   void *arg, struct err **e)
+{
+    struct unzip_table t = {0};
+    struct archive_entry *entry;
+    if (!table_open(&t, e))
+        return false;
+    struct archive *a = t.read_new();
+    autofree char *piece = xmalloc(UNZIP_PIECE);
+    int rc = t.support_format_zip(a);
+    if (rc >= ARCHIVE_WARN)
+        rc = t.open_memory(a, zip.p, zip.n);
+    bool ok = rc >= ARCHIVE_WARN || fail(&t, a, e);
+    for (size_t files = 0; ok && (rc = t.next_header(a, &entry)) != ARCHIVE_EOF; files++) {
+        const char *name = rc >= ARCHIVE_WARN ? t.pathname_utf8(entry) : NULL;
+        if (rc < ARCHIVE_WARN)
+            ok = fail(&t, a, e);
+        else if (files == UNZIP_FILES_MAX)
+            ok = err_set(e, ERR_TOO_LARGE, "the archive has more than %d files", UNZIP_FILES_MAX);
+        else if (name && t.filetype(entry) == S_IFREG)
+            ok = entry_read(&t, a, str_from(name), piece, file, arg, e);
+    }
+    t.free(a);
+    return ok;
+}
