@@ -1,5 +1,6 @@
 """Starting and stopping a real handsd for tests: its own data directory, free ports, and nothing left behind."""
 
+import ctypes
 import json
 import os
 import re
@@ -13,6 +14,16 @@ import httpx
 ROOT = Path(__file__).resolve().parents[2]
 HANDSD = os.environ.get("HANDSD", str(ROOT / "build" / "handsd"))
 START_S = 20  # a bound, not a wait: the server says when it listens
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(libc=ctypes.CDLL(None)):
+    """For `preexec_fn`: what is started is killed when the thread that started it ends, even by SIGKILL."""
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+# Measurements are cut short by hand; tests start servers on threads that end before them.
+TIED = die_with_parent if os.environ.get("HANDSD_TIED") else None
 
 
 class Handsd:
@@ -50,7 +61,7 @@ class Handsd:
         self.data.mkdir(parents=True, exist_ok=True)
         self.process = subprocess.Popen(
             self.command(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
-            env=environment, text=True,
+            env=environment, text=True, preexec_fn=TIED,
         )
         timer = threading.Timer(START_S, self.process.kill)
         timer.start()

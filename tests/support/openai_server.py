@@ -11,6 +11,7 @@ Control:
     POST /script     a list of answers, or {"answers": [...], "default": {...}}; replaces what was there
     GET  /requests   every request so far: [{"method","path","headers","body","at"}]; ?wait=N answers once there are N
                      of them; ?gone=N once N clients have gone away before their answer was complete
+    GET  /count      how many chat requests there were
     POST /reset      forgets script and requests
 
 Each chat request takes the next answer; an answer with "model" waits for a request for that model; when none is left
@@ -140,6 +141,8 @@ class Connection:
         if url.path == "/reset":
             self.state.reset()
             return await self.send_json({})
+        if url.path == "/count":
+            return await self.send_json(self.state.count)
         if url.path == "/requests":
             return await self.control_requests(query)
         await self.record()
