@@ -220,3 +220,28 @@ static inline bool client_at_end(int fd, struct buf *in)
         if (!strstr((text), (part)))                          \
             fail_msg("\"%s\" is not in: %s", (part), (text)); \
     } while (0)
+
+static inline void assert_refused(const struct running *run, const char *request, int status,
+                                  const char *part)
+{
+    autoanswer a = client_ask(run, request);
+    assert_int_equal(a.status, status);
+    if (part)
+        assert_contains(a.body, part);
+}
+
+/* One server for a group of tests. */
+static inline int group_start(void **state)
+{
+    struct running *run = xcalloc(1, sizeof(*run));
+    running_start(run, NULL, NULL);
+    *state = run;
+    return 0;
+}
+
+static inline int group_stop(void **state)
+{
+    running_stop(*state);
+    free(*state);
+    return 0;
+}
