@@ -4,25 +4,25 @@
 #include "net/library.h"
 
 static const struct library_symbol symbols[] = {
-    {"curl_global_init", offsetof(struct curl_table, global_init)},
-    {"curl_easy_init", offsetof(struct curl_table, easy_init)},
-    {"curl_easy_setopt", offsetof(struct curl_table, easy_setopt)},
-    {"curl_easy_getinfo", offsetof(struct curl_table, easy_getinfo)},
-    {"curl_easy_cleanup", offsetof(struct curl_table, easy_cleanup)},
-    {"curl_easy_strerror", offsetof(struct curl_table, easy_strerror)},
-    {"curl_multi_init", offsetof(struct curl_table, multi_init)},
-    {"curl_multi_setopt", offsetof(struct curl_table, multi_setopt)},
-    {"curl_multi_add_handle", offsetof(struct curl_table, multi_add_handle)},
-    {"curl_multi_remove_handle", offsetof(struct curl_table, multi_remove_handle)},
-    {"curl_multi_perform", offsetof(struct curl_table, multi_perform)},
-    {"curl_multi_poll", offsetof(struct curl_table, multi_poll)},
-    {"curl_multi_wakeup", offsetof(struct curl_table, multi_wakeup)},
-    {"curl_multi_info_read", offsetof(struct curl_table, multi_info_read)},
-    {"curl_multi_cleanup", offsetof(struct curl_table, multi_cleanup)},
-    {"curl_slist_append", offsetof(struct curl_table, slist_append)},
-    {"curl_slist_free_all", offsetof(struct curl_table, slist_free_all)},
+    {.name = "curl_global_init", .offset = offsetof(struct curl_table, global_init)},
+    {.name = "curl_easy_init", .offset = offsetof(struct curl_table, easy_init)},
+    {.name = "curl_easy_setopt", .offset = offsetof(struct curl_table, easy_setopt)},
+    {.name = "curl_easy_getinfo", .offset = offsetof(struct curl_table, easy_getinfo)},
+    {.name = "curl_easy_cleanup", .offset = offsetof(struct curl_table, easy_cleanup)},
+    {.name = "curl_easy_strerror", .offset = offsetof(struct curl_table, easy_strerror)},
+    {.name = "curl_multi_init", .offset = offsetof(struct curl_table, multi_init)},
+    {.name = "curl_multi_setopt", .offset = offsetof(struct curl_table, multi_setopt)},
+    {.name = "curl_multi_add_handle", .offset = offsetof(struct curl_table, multi_add_handle)},
+    {.name = "curl_multi_remove_handle", .offset = offsetof(struct curl_table, multi_remove_handle)},
+    {.name = "curl_multi_perform", .offset = offsetof(struct curl_table, multi_perform)},
+    {.name = "curl_multi_poll", .offset = offsetof(struct curl_table, multi_poll)},
+    {.name = "curl_multi_wakeup", .offset = offsetof(struct curl_table, multi_wakeup)},
+    {.name = "curl_multi_info_read", .offset = offsetof(struct curl_table, multi_info_read)},
+    {.name = "curl_multi_cleanup", .offset = offsetof(struct curl_table, multi_cleanup)},
+    {.name = "curl_slist_append", .offset = offsetof(struct curl_table, slist_append)},
+    {.name = "curl_slist_free_all", .offset = offsetof(struct curl_table, slist_free_all)},
     /* found among the libraries that libcurl brought */
-    {"SSL_CTX_ctrl", offsetof(struct curl_table, ssl_ctx_ctrl), .optional = true},
+    {.name = "SSL_CTX_ctrl", .offset = offsetof(struct curl_table, ssl_ctx_ctrl), .optional = true},
 };
 
 static bool init(void *table)

@@ -231,21 +231,6 @@ static void test_keys_and_limits_go_first(void **state)
     running_stop(&run);
 }
 
-static int group_start(void **state)
-{
-    struct running *run = xcalloc(1, sizeof(*run));
-    running_start(run, NULL, NULL);
-    *state = run;
-    return 0;
-}
-
-static int group_stop(void **state)
-{
-    running_stop(*state);
-    free(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
