@@ -178,6 +178,8 @@ def test_kill_at_random(tmp_path):
         finally:
             server.kill()
         left = wait_no_processes(work)
+        if kill % 100 == 99:
+            print(f"{kill + 1} kills", flush=True)
         assert not left, f"processes of a dead server's hands are left after kill {kill}: {left}"
     with Handsd(tmp_path / "data", scripts=tmp_path / "scripts") as server:
         for client in clients:
