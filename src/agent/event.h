@@ -64,6 +64,7 @@ struct event_draft {
     struct buf reduced;
     struct buf search_text; /* of messages; may be empty */
     bool on_branch;         /* false for state updates: never the head, no place on the path */
+    uint32_t answers;       /* seq of the action that it is a result of, where its maker knows; 0 */
 };
 void event_draft_init(struct event_draft *d, enum event_kind kind, enum event_source source);
 void event_draft_deinit(struct event_draft *d);

@@ -29,6 +29,7 @@ static void append_free(struct append *a)
         bytes_unref(a->events[i].json);
         bytes_unref(a->events[i].reduced);
         free((char *)a->events[i].search_text.p);
+        free((char *)a->events[i].side.p);
     }
     free(a->events);
     free(a->kinds);
@@ -92,6 +93,7 @@ static bool settle(struct conversation *c, bool ok, bool lost)
         state_unref(c->pending);
         c->pending = committed_get(c);
         c->poisoned = false;
+        side_drop_from(&c->side, c->pending->next_seq);
     }
     run_settle(c);
     return abandoned;
@@ -173,6 +175,15 @@ static void stamp(struct append *a, size_t i, struct event_draft *d)
         s->leaf_seq = s->next_seq;
     }
     s->next_seq++;
+}
+
+/* Under the append lock, once event `i` is stamped: what the other dialect needs beside it. */
+static void add_side(struct append *a, size_t i, const struct event_draft *d, const struct side_commit *commit)
+{
+    autobuf side = {0};
+    side_write(&a->conversation->side, commit, d, a->commit.expected_seq + (uint32_t)i, &side);
+    if (side.n > 0)
+        a->events[i].side = buf_take(&side);
 }
 
 static void add_delta(struct append *a, const struct state *old)
@@ -267,6 +278,9 @@ bool append_locked(struct conversation *c, struct event_draft *drafts, size_t n,
         .done = commit_done,
     };
     random_bytes(&a->commit.commit_id, sizeof a->commit.commit_id);
+    if (usage && usage->usage)
+        add_usage(a, usage);
+    struct side_commit side = {drafts, n, c->pending->status, next->status, next->stats};
     size_t status_at = status_changed ? status_place(drafts, n) : SIZE_MAX;
     for (size_t i = 0, draft = 0; i < a->count; i++) {
         struct event_draft status = {0}, *d = &status;
@@ -275,18 +289,19 @@ bool append_locked(struct conversation *c, struct event_draft *drafts, size_t n,
         else
             d = &drafts[draft++];
         stamp(a, i, d);
+        add_side(a, i, d, &side);
         if (d == &status)
             event_draft_deinit(d);
     }
-    if (usage && usage->usage)
-        add_usage(a, usage);
     add_delta(a, c->pending);
 
     /* The writer may be done with the commit before we look again: nothing of `a` is used behind this call. */
     struct state *queued = state_ref(a->next);
     c->outstanding++;
+    uint32_t first_seq = a->commit.expected_seq;
     if (!store_commit(c->service->config.store, &a->commit, e)) {
         c->outstanding--;
+        side_drop_from(&c->side, first_seq);
         state_unref(queued);
         append_free(a);
         return false;

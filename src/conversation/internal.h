@@ -2,6 +2,7 @@
  * its snapshot lock; the store's queue and the loop's are inside all of them. */
 #pragma once
 #include "conversation/conversation.h"
+#include "conversation/side.h"
 #include "conversation/state.h"
 #include "mcp/mcp.h"
 #include "base/map.h"
@@ -88,6 +89,7 @@ struct conversation {
     struct run *run;
     struct mcp *mcp;         /* servers of its agent, once a run has begun; or NULL */
     struct project *project; /* what is read before the first event, or NULL */
+    struct side_tracker side; /* for the records beside events */
     int64_t wish_seq;        /* a message at this seq asked for a run that may not have seen it; -1: none */
     bool mending;            /* a repair is on its way … */
     uint64_t mend_run;       /* … of what this run left: the end of a newer one is told by that one */
@@ -158,6 +160,8 @@ struct str open_end_text(enum open_end how);
 /* Drafts that end the open actions of the committed log. `reason` for OPEN_REJECTED. */
 bool open_actions_end(struct conversation *c, enum open_end how, struct str reason, draft_list *drafts,
                       struct err **e);
+/* Tells the side tracker of the open actions of the log. Before the conversation is shared. */
+bool open_actions_track(struct conversation *c, struct err **e);
 /* Takes the append lock with the invariant true (see repair.c), queueing a repair in front if it was not; `repaired`
  * (may be NULL) tells. On false the lock is not held. */
 bool lock_sound(struct conversation *c, bool *repaired, struct err **e);

@@ -90,6 +90,10 @@ static void open_load(void *arg)
         return;
     }
     open_set_state(c, state);
+    if (!open_actions_track(c, &e)) {
+        open_end(c, e);
+        return;
+    }
     open_repair(c);
 }
 

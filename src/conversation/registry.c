@@ -44,6 +44,7 @@ void conversation_unref(struct conversation *c)
     conversation_mcp_close(c);
     tail_clear(c);
     project_free(c->project);
+    side_deinit(&c->side);
     state_unref(c->pending);
     state_unref(c->committed);
     bytes_unref(c->info);

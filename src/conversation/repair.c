@@ -76,8 +76,23 @@ bool open_actions_end(struct conversation *c, enum open_end how, struct str reas
             event_draft_init(&d, EVENT_AGENT_ERROR, SOURCE_AGENT);
             event_agent_error_body(&d, a->tool_name, a->call_id, open_end_text(how), "internal");
         }
+        d.answers = a->seq;
         vec_push(drafts, d);
     }
+    open_actions_deinit(&open);
+    return ok;
+}
+
+bool open_actions_track(struct conversation *c, struct err **e)
+{
+    int64_t from = c->pending->doc->open_from;
+    struct open_actions open;
+    if (from < 0)
+        return true;
+    open_actions_init(&open);
+    bool ok = read_open(c, from, c->pending->next_seq, &open, e);
+    for (size_t i = 0; ok && i < open.list.n; i++)
+        side_note_open(&c->side, &open.list.at[i].id, open.list.at[i].call_id, open.list.at[i].seq);
     open_actions_deinit(&open);
     return ok;
 }

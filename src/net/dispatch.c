@@ -221,6 +221,11 @@ static bool is_json(struct str content_type)
             str_eq_nocase(str_sub(type, type.n - 5, type.n), STR("+json")));
 }
 
+bool request_has_json(const struct request *r)
+{
+    return is_json(r->head.content_type);
+}
+
 static void decode_path(struct request *r, struct json_problems *problems)
 {
     const struct route *route = r->route;
@@ -269,7 +274,7 @@ static bool body_parse(struct request *r, struct json_problems *problems)
     if (body.n == 0)
         return true;
     /* A page of a stranger can send forms and plain text without asking: those are never taken as JSON. */
-    if (request_body(r).n > 0 && !is_json(r->head.content_type)) {
+    if (request_body(r).n > 0 && !request_has_json(r)) {
         json_problem_add(problems, "model_attributes_type", "body", NULL,
                          "Input should be JSON, with the content type application/json");
         return false;

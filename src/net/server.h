@@ -133,6 +133,7 @@ struct str request_query(const struct request *r, const char *name);  /* decoded
 struct str request_header(const struct request *r, const char *name); /* case-insensitive; STR_NONE */
 struct str request_body(const struct request *r);
 const struct json_value *request_json(const struct request *r); /* the parsed body or NULL */
+bool request_has_json(const struct request *r);                 /* its content type is that of JSON */
 bool request_https(const struct request *r);                    /* X-Forwarded-Proto */
 /* Constant time over all keys; true if none is set. */
 bool request_key_valid(const struct request *r, struct str key);

@@ -4,6 +4,7 @@
 
 extern const struct route_table legacy_conversation_routes; /* conversations.c */
 extern const struct route_table legacy_create_routes;       /* create.c */
+extern const struct route_table legacy_event_routes;        /* events.c */
 extern const struct route_table legacy_runtime_routes;      /* runtime.c */
 extern const struct route_table legacy_server_routes;       /* server.c */
 

@@ -1,5 +1,6 @@
-/* GET events: pages of a conversation's events in 0.53 terms, by their ids and a filter. The log is read in slices, each a
- * job of its own, so that a filter that matches little in a long log keeps no worker. */
+/* Events in 0.53 terms: pages of a conversation's, by their ids and a filter, and what a client does by one. The log is read
+ * in slices, each a job of its own, so that a filter that matches little in a long log keeps no worker. */
+#include "api/legacy/action.h"
 #include "api/legacy/app.h"
 #include "api/legacy/projection.h"
 #include "base/cleanup.h"
@@ -28,16 +29,31 @@ static const struct json_field search_fields[] = {
      .given = offsetof(struct search_args, has_end),
      .doc = "Last id of the range, which belongs to it."},
     {.name = "reverse", .type = FIELD_BOOL, AT(reverse), .doc = "Newest first."},
-    {.name = "limit", .type = FIELD_INT, AT(limit), .default_int = 20, .doc = "Most events of the answer, 0 to 100."},
+    {.name = "limit",
+     .type = FIELD_INT,
+     AT(limit),
+     .default_int = 20,
+     .doc = "Most events of the answer, 0 to 100."},
 };
 #undef AT
 #define AT(member) .offset = offsetof(struct filter_body, member)
 #define TYPES "{\"anyOf\":[{\"items\":{},\"type\":\"array\"},{\"type\":\"null\"}]}"
 static const struct json_field filter_fields[] = {
     {.name = "exclude_hidden", .type = FIELD_BOOL, AT(exclude_hidden), .doc = "Without hidden events."},
-    {.name = "query", .type = FIELD_STR, AT(query), .doc = "Only events whose JSON has this text, in any case."},
-    {.name = "include_types", .type = FIELD_ANY, AT(include_types), .doc = "Has to be empty.", .json_schema = TYPES},
-    {.name = "exclude_types", .type = FIELD_ANY, AT(exclude_types), .doc = "Has to be empty.", .json_schema = TYPES},
+    {.name = "query",
+     .type = FIELD_STR,
+     AT(query),
+     .doc = "Only events whose JSON has this text, in any case."},
+    {.name = "include_types",
+     .type = FIELD_ANY,
+     AT(include_types),
+     .doc = "Has to be empty.",
+     .json_schema = TYPES},
+    {.name = "exclude_types",
+     .type = FIELD_ANY,
+     AT(exclude_types),
+     .doc = "Has to be empty.",
+     .json_schema = TYPES},
     {.name = "source", .type = FIELD_STR, AT(source), .doc = "Only events of agent, user or environment."},
     {.name = "start_date", .type = FIELD_STR, AT(start_date), .doc = "Only events at or after this time."},
     {.name = "end_date", .type = FIELD_STR, AT(end_date), .doc = "Only events at or before this time."},
@@ -172,7 +188,7 @@ static void search_slice(void *arg)
         pool_submit_long(app_of(s->request)->config.pool, search_slice, s);
 }
 
-/* ---- the route ---- */
+/* ---- GET ---- */
 
 static void check_types(const struct json_value *types, const char *name, struct json_problems *problems)
 {
@@ -231,13 +247,92 @@ static void search_events(struct request *r, const void *argsp)
     }
 }
 
+/* ---- POST ---- */
+
+struct add_args {
+    struct uuid id;
+    struct legacy_action action;
+};
+
+static void add_end(void *arg, const struct err *e)
+{
+    struct act *a = arg;
+    struct add_args *args = (struct add_args *)a->args;
+    legacy_action_deinit(&args->action);
+    act_end(a, e);
+}
+
+static void add_run(struct act *a)
+{
+    const struct add_args *args = a->args;
+    legacy_action_do(a->conversation, &args->action, add_end, a);
+}
+
+static void add_failed(struct request *r, const void *argsp, const struct err *e)
+{
+    struct add_args *args = (struct add_args *)argsp;
+    legacy_action_deinit(&args->action);
+    if (e->kind == ERR_INVALID || e->kind == ERR_TOO_LARGE || e->kind == ERR_CONFLICT)
+        legacy_reply_error(r,
+                           e->kind == ERR_INVALID    ? 400
+                           : e->kind == ERR_CONFLICT ? 409
+                                                     : 413,
+                           err_text(e));
+    else
+        request_reply_error(r, e);
+}
+
+static bool decode_event(struct request *r, struct legacy_action *out, struct err **e)
+{
+    if (!request_has_json(r))
+        return err_set(e, ERR_INVALID, "an event has to be sent as application/json");
+    autojson doc = json_parse(request_body(r), NULL, e);
+    return doc && legacy_action_decode(json_root(doc), out, e);
+}
+
+static void add_event(struct request *r, const void *argsp)
+{
+    struct add_args *args = ARENA_NEW(request_arena(r), struct add_args);
+    autoerr e = NULL;
+    int64_t number;
+    *args = *(const struct add_args *)argsp;
+    if (!conversations_number(conversations_of(r), &args->id, &number, &e)) {
+        if (e->kind == ERR_NOT_FOUND)
+            legacy_reply_missing(r, args);
+        else
+            request_reply_error(r, e);
+    } else if (!decode_event(r, &args->action, &e)) {
+        add_failed(r, args, e);
+    } else if (!legacy_live(r, &args->id)) {
+        legacy_action_deinit(&args->action);
+        legacy_reply_error(r, 409, "The conversation is stopped: start it first.");
+    } else {
+        act_start(&(struct act){.request = r,
+                                .args = args,
+                                .run = add_run,
+                                .missing = legacy_reply_missing,
+                                .failed = add_failed});
+    }
+}
+
+/* ---- the table ---- */
+
 static const struct route_response search_responses[] = {
     {.status = 200,
      .description = "The events, and whether there are more.",
-     .ref = "{\"type\":\"object\",\"properties\":{\"events\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}},"
-            "\"has_more\":{\"type\":\"boolean\"}}}"},
+     .ref =
+         "{\"type\":\"object\",\"properties\":{\"events\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}},"
+         "\"has_more\":{\"type\":\"boolean\"}}}"},
     {.status = 400, .description = "The limit is not one."},
     {.status = 404, .description = "There is no such conversation."},
+};
+static const struct route_response add_responses[] = {
+    {.status = 200,
+     .description = "Done.",
+     .ref = "{\"type\":\"object\",\"properties\":{\"success\":{\"type\":\"boolean\"}}}"},
+    {.status = 400, .description = "That is no event that can be sent."},
+    {.status = 404, .description = "There is no such conversation."},
+    {.status = 409, .description = "It is stopped, or the event does not fit its state."},
 };
 static const struct route routes[] = {
     {.method = HTTP_GET_,
@@ -255,5 +350,17 @@ static const struct route routes[] = {
      .body_offset = offsetof(struct search_args, filter),
      .responses = search_responses,
      .response_count = ARRAY_LEN(search_responses)},
+    {.method = HTTP_POST_,
+     .path = "/api/conversations/{conversation_id}/events",
+     .handle = add_event,
+     .summary = "Add Event",
+     .tag = "Events",
+     .operation = "add_event_api_conversations__conversation_id__events_post",
+     .flags = ROUTE_RAW_BODY,
+     .args_size = sizeof(struct add_args),
+     LEGACY_ID,
+     .body_type = "application/json",
+     .responses = add_responses,
+     .response_count = ARRAY_LEN(add_responses)},
 };
 const struct route_table legacy_event_routes = {routes, ARRAY_LEN(routes)};

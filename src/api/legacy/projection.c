@@ -175,9 +175,9 @@ void projector_observation(struct projector *p, const struct projected_head *hea
 
 static void state_changed(struct projector *p, const char *state, struct str reason)
 {
-    struct json_writer w =
-        projector_begin(p, &(struct projected_head){
-                               .source = "environment", .name = "agent_state_changed", .is_observation = true});
+    struct json_writer w = projector_begin(p, &(struct projected_head){.source = "environment",
+                                                                       .name = "agent_state_changed",
+                                                                       .is_observation = true});
     jw_member_cstr(&w, "content", "");
     jw_key(&w, "extras");
     jw_object(&w);
@@ -192,9 +192,9 @@ static void change_state(struct projector *p, const char *state)
 {
     autobuf message = {0};
     buf_addf(&message, "Agent state changed to %s", state);
-    struct json_writer w = projector_begin(
-        p, &(struct projected_head){
-               .source = "user", .name = "change_agent_state", .message = buf_str(&message)});
+    struct json_writer w =
+        projector_begin(p, &(struct projected_head){
+                               .source = "user", .name = "change_agent_state", .message = buf_str(&message)});
     jw_key(&w, "args");
     jw_object(&w);
     jw_member_cstr(&w, "agent_state", state);
@@ -225,7 +225,9 @@ static void project_status(struct projector *p)
                       STR_NONE);
         break;
     case STATUS_ERROR: state_changed(p, "error", reason); break;
-    case STATUS_STUCK: state_changed(p, "error", STR("AgentStuckInLoopError: Agent got stuck in a loop")); break;
+    case STATUS_STUCK:
+        state_changed(p, "error", STR("AgentStuckInLoopError: Agent got stuck in a loop"));
+        break;
     case STATUS_DELETING: break;
     }
 }
@@ -442,10 +444,9 @@ static void project_condensation(struct projector *p)
     } else {
         buf_add(&message, STR("Earlier events are left out of what the model reads."));
     }
-    struct json_writer w = projector_begin(p, &(struct projected_head){.source = "agent",
-                                                                       .name = "condensation",
-                                                                       .has_usage = true,
-                                                                       .message = buf_str(&message)});
+    struct json_writer w = projector_begin(
+        p, &(struct projected_head){
+               .source = "agent", .name = "condensation", .has_usage = true, .message = buf_str(&message)});
     jw_key(&w, "args");
     jw_object(&w);
     if (ranged) {

@@ -7,7 +7,8 @@
 #include "base/buf.h"
 #include <stdint.h>
 
-#define PROJECTION_MAX 16 /* events of one; its k-th has the id seq × PROJECTION_MAX + k: gaps are legal there */
+#define PROJECTION_MAX \
+    16 /* events of one; its k-th has the id seq × PROJECTION_MAX + k: gaps are legal there */
 
 /* The id of the action that a call becomes: always its first event. */
 static inline int64_t projection_id(uint32_t seq, unsigned k)

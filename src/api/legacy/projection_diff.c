@@ -76,7 +76,8 @@ void project_diff(struct str path, struct str old_text, struct str new_text, str
     for (unsigned i = 0; i < CONTEXT_LINES && to < old_text.n; i++)
         to = line_end(old_text, to);
     struct str before = str_sub(old_text, from, head), after = str_sub(old_text, old_text.n - tail, to);
-    struct str gone = str_sub(old_text, head, old_text.n - tail), come = str_sub(new_text, head, new_text.n - tail);
+    struct str gone = str_sub(old_text, head, old_text.n - tail),
+               come = str_sub(new_text, head, new_text.n - tail);
     size_t around = lines_in(before) + lines_in(after), first = lines_in(str_sub(old_text, 0, from));
     size_t old_count = around + lines_in(gone), new_count = around + lines_in(come);
     buf_add(out, STR("--- "));

@@ -154,6 +154,14 @@ static void write_arguments(const struct projector *p, const struct json_value *
     jw_object(&w);
     if (json_type(action) != JSON_OBJECT) { /* the call was not valid: what the model had written */
         struct str text = json_get_str(json_get(p->event, "tool_call"), "arguments");
+        autojson given = json_parse(text, NULL, NULL);
+        for (struct json_iter it =
+                 json_iter(json_type(json_root(given)) == JSON_OBJECT ? json_root(given) : NULL);
+             json_next(&it);) {
+            jw_key_str(&w, it.key);
+            jw_value(&w, it.value);
+            text = STR_NONE;
+        }
         if (text.n > 0)
             jw_member_str(&w, "arguments", text);
     }
@@ -208,8 +216,8 @@ static void add_cut(struct buf *out, struct str text)
 
 static void write_metadata(struct json_writer *w, const struct json_value *metadata, int64_t exit_code)
 {
-    static const char *const texts[] = {
-        "username", "hostname", "working_dir", "py_interpreter_path", "prefix", "suffix"};
+    static const char *const texts[] = {"username", "hostname", "working_dir", "py_interpreter_path",
+                                        "prefix",   "suffix"};
     jw_key(w, "metadata");
     jw_object(w);
     jw_member_int(w, "exit_code", exit_code);

@@ -12,12 +12,13 @@ struct projector {
     } at[PROJECTION_MAX];
 };
 
-#define PROJECTED_TEXT_MAX 30000 /* characters of a command's output; the middle of a longer one is left out */
+#define PROJECTED_TEXT_MAX \
+    30000 /* characters of a command's output; the middle of a longer one is left out */
 
 struct projected_head {
     const char *source, *name;
     bool is_observation;
-    bool is_call; /* tells which tool call it belongs to */
+    bool is_call;   /* tells which tool call it belongs to */
     bool has_usage; /* tells what the conversation has cost so far */
     int64_t cause;  /* id of the action it answers; 0: none, or not known */
     struct str message;
