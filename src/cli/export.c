@@ -152,8 +152,11 @@ static bool write_served(struct exporting *x, const char *hex, struct export_fol
     buf_addf(&root, "%s/", hex);
     x->root = buf_str(&root);
     x->folder = f;
-    return client_call(x->client, "GET", path.p, STR_NONE, &zip, e) &&
-           archive_unzip(buf_str(&zip), put_unpacked, x, e);
+    bool ok = client_call(x->client, "GET", path.p, STR_NONE, &zip, e) &&
+              archive_unzip(buf_str(&zip), put_unpacked, x, e);
+    x->root = STR_NONE;
+    x->folder = NULL;
+    return ok;
 }
 
 static void export_one(struct exporting *x, const struct uuid *id)

@@ -1,5 +1,6 @@
 #include "net/archive_unzip.h"
 #include "base/cleanup.h"
+#include "base/thread.h"
 #include <archive.h>
 #include <archive_entry.h>
 #include <dlfcn.h>
@@ -46,6 +47,20 @@ static bool table_open(struct unzip_table *t, struct err **e)
     return true;
 }
 
+static const struct unzip_table *library_open(struct err **e)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static struct unzip_table table;
+    static bool opened;
+    bool ok = false;
+    WITH_LOCK(&lock)
+    {
+        opened = opened || table_open(&table, e);
+        ok = opened;
+    }
+    return ok ? &table : NULL;
+}
+
 static bool fail(const struct unzip_table *t, struct archive *a, struct err **e)
 {
     const char *why = t->error_string(a);
@@ -72,25 +87,25 @@ static bool entry_read(const struct unzip_table *t, struct archive *a, struct st
 bool archive_unzip(struct str zip, bool (*file)(void *arg, struct str name, struct str piece, struct err **e),
                    void *arg, struct err **e)
 {
-    struct unzip_table t = {0};
+    const struct unzip_table *t = library_open(e);
     struct archive_entry *entry;
-    if (!table_open(&t, e))
+    if (!t)
         return false;
-    struct archive *a = t.read_new();
+    struct archive *a = t->read_new();
     autofree char *piece = xmalloc(UNZIP_PIECE);
-    int rc = t.support_format_zip(a);
+    int rc = t->support_format_zip(a);
     if (rc >= ARCHIVE_WARN)
-        rc = t.open_memory(a, zip.p, zip.n);
-    bool ok = rc >= ARCHIVE_WARN || fail(&t, a, e);
-    for (size_t files = 0; ok && (rc = t.next_header(a, &entry)) != ARCHIVE_EOF; files++) {
-        const char *name = rc >= ARCHIVE_WARN ? t.pathname_utf8(entry) : NULL;
+        rc = t->open_memory(a, zip.p, zip.n);
+    bool ok = rc >= ARCHIVE_WARN || fail(t, a, e);
+    for (size_t files = 0; ok && (rc = t->next_header(a, &entry)) != ARCHIVE_EOF; files++) {
+        const char *name = rc >= ARCHIVE_WARN ? t->pathname_utf8(entry) : NULL;
         if (rc < ARCHIVE_WARN)
-            ok = fail(&t, a, e);
+            ok = fail(t, a, e);
         else if (files == UNZIP_FILES_MAX)
             ok = err_set(e, ERR_TOO_LARGE, "the archive has more than %d files", UNZIP_FILES_MAX);
-        else if (name && t.filetype(entry) == S_IFREG)
-            ok = entry_read(&t, a, str_from(name), piece, file, arg, e);
+        else if (name && t->filetype(entry) == S_IFREG)
+            ok = entry_read(t, a, str_from(name), piece, file, arg, e);
     }
-    t.free(a);
+    t->free(a);
     return ok;
 }
