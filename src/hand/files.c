@@ -1,18 +1,14 @@
-/* OP_FILE_READ, OP_FILE_WRITE, OP_FILE_STAT, OP_DIR_MAKE and OP_DIR_LIST. Paths are F_PATH, relative to F_CWD, or beneath
+/* OP_FILE_READ, OP_FILE_WRITE, OP_FILE_STAT and OP_DIR_MAKE. Paths are F_PATH, relative to F_CWD, or beneath
  * F_ROOT when that is given. */
+#include "base/cleanup.h"
 #include "base/uuid.h"
-#include "base/vec.h"
 #include "hand/beneath.h"
 #include "hand/operations.h"
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 
-#define FILE_READ 16384           /* bytes of one piece */
-#define DIR_ENTRIES_MAX 100000    /* looked at; the rest of a directory is left out */
-#define DIR_ENTRIES_DEFAULT 10000 /* answered without F_LIMIT */
-#define DIR_RESULT_MAX (8 * 1024 * 1024)
+#define FILE_READ 16384 /* bytes of one piece */
 
 static void fail_errno(struct call *c, const char *path)
 {
@@ -28,19 +24,6 @@ static bool call_place(struct call *c, struct place *p)
         return true;
     call_fail(c, status, "%s", err_text(e));
     return false;
-}
-
-static const char *kind_of(mode_t mode)
-{
-    return S_ISREG(mode) ? "f" : S_ISDIR(mode) ? "d" : S_ISLNK(mode) ? "l" : "o";
-}
-
-static void add_stat(struct buf *fields, const struct stat *st)
-{
-    wire_add_str(fields, F_KIND, str_from(kind_of(st->st_mode)));
-    wire_add_int(fields, F_SIZE, st->st_size);
-    wire_add_int(fields, F_MODE, st->st_mode & 07777);
-    wire_add_int(fields, F_MTIME_US, (int64_t)st->st_mtim.tv_sec * 1000000 + st->st_mtim.tv_nsec / 1000);
 }
 
 /* --- reading -------------------------------------------------------------------------------- */
@@ -124,7 +107,7 @@ void file_read_start(struct call *c)
         return call_fail(c, status, "%s", err_text(e));
     reading_init(c, fd, offset, limit);
     autobuf note = {0};
-    add_stat(&note, &st); /* before the data: a download's head tells the size */
+    file_stat_add(&note, &st); /* before the data: a download's head tells the size */
     call_note(c, &note);
     reading_go_on(c);
 }
@@ -249,7 +232,7 @@ void file_stat_start(struct call *c)
     autofd int fd = place_open(&p, O_PATH, 0);
     if (fd < 0 || fstat(fd, &st) < 0)
         return fail_errno(c, p.path);
-    add_stat(&fields, &st);
+    file_stat_add(&fields, &st);
     call_done(c, WIRE_OK, &fields);
 }
 
@@ -273,69 +256,4 @@ void dir_make_start(struct call *c)
     if (private && !dir_is_private(&p))
         return call_fail(c, WIRE_REFUSED, "%s is not a directory of our own", p.path);
     call_done(c, WIRE_OK, NULL);
-}
-
-static int name_compare(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-struct names {
-    VEC(char *) at;
-};
-
-static void names_deinit(struct names *names)
-{
-    for (size_t i = 0; i < names->at.n; i++)
-        free(names->at.at[i]);
-    vec_deinit(&names->at);
-}
-
-/* Each F_ITEM is itself a list of fields: F_NAME, F_KIND, F_SIZE, F_MODE, F_MTIME_US. */
-static void dir_answer(struct call *c, int fd, struct names *names, bool truncated, size_t limit)
-{
-    autobuf fields = {0}, item = {0};
-    if (names->at.n)
-        qsort(names->at.at, names->at.n, sizeof(char *), name_compare);
-    size_t i = 0;
-    for (; i < names->at.n && i < limit && fields.n < DIR_RESULT_MAX; i++) {
-        struct stat st;
-        if (fstatat(fd, names->at.at[i], &st, AT_SYMLINK_NOFOLLOW) < 0)
-            continue; /* it went away meanwhile */
-        buf_clear(&item);
-        wire_add_str(&item, F_NAME, str_from(names->at.at[i]));
-        add_stat(&item, &st);
-        wire_add_str(&fields, F_ITEM, buf_str(&item));
-    }
-    wire_add_int(&fields, F_TRUNCATED, truncated || i < names->at.n);
-    call_done(c, WIRE_OK, &fields);
-}
-
-void dir_list_start(struct call *c)
-{
-    autoplace p = {0};
-    __attribute__((cleanup(names_deinit))) struct names names = {0};
-    int64_t limit = wire_get_int(buf_str(&c->fields), F_LIMIT, DIR_ENTRIES_DEFAULT);
-    if (!call_place(c, &p))
-        return;
-    if (limit < 0)
-        return call_fail(c, WIRE_INVALID, "a limit is negative");
-    int fd = place_open(&p, O_RDONLY | O_DIRECTORY, 0);
-    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-    if (!d) {
-        fail_errno(c, p.path);
-        if (fd >= 0)
-            close(fd);
-        return;
-    }
-    bool truncated = false;
-    for (struct dirent *entry; !truncated && (entry = readdir(d));) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        truncated = names.at.n >= DIR_ENTRIES_MAX;
-        if (!truncated)
-            vec_push(&names.at, str_dup(str_from(entry->d_name)));
-    }
-    dir_answer(c, fd, &names, truncated, (size_t)limit);
-    closedir(d);
 }

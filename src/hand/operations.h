@@ -31,7 +31,9 @@ void file_read_start(struct call *c);  /* OP_FILE_READ */
 void file_write_start(struct call *c); /* OP_FILE_WRITE */
 void file_stat_start(struct call *c);  /* OP_FILE_STAT */
 void dir_make_start(struct call *c);   /* OP_DIR_MAKE */
-void dir_list_start(struct call *c);   /* OP_DIR_LIST */
+
+/* list.c */
+void dir_list_start(struct call *c); /* OP_DIR_LIST */
 
 /* git_run.c */
 void git_changes_start(struct call *c); /* OP_GIT_CHANGES */
@@ -41,5 +43,7 @@ void git_log_start(struct call *c);     /* OP_GIT_LOG */
 /* skills.c */
 void skills_start(struct call *c); /* OP_SKILLS */
 
+struct stat;
+void file_stat_add(struct buf *fields, const struct stat *st); /* F_KIND, F_SIZE, F_MODE, F_MTIME_US */
 /* Not an operation of its own: sends a file, which it takes, from its beginning as the call's DATA. */
 void file_send(struct call *c, int fd);

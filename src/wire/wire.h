@@ -66,16 +66,19 @@ enum wire_stream { WIRE_STDIN = 0, WIRE_STDOUT = 1, WIRE_STDERR = 2 };
  *   FILE_WRITE  F_MODE of a new file, F_LIMIT: most bytes. Makes missing directories. RESULT: F_SIZE.
  *   FILE_STAT   RESULT: F_KIND, F_SIZE, F_MODE, F_MTIME_US of what the path leads to.
  *   DIR_LIST    F_LIMIT. RESULT: F_ITEM…, each itself fields: F_NAME and those of FILE_STAT (links not followed), by
- *               name; F_TRUNCATED.
+ *               name; F_TRUNCATED. F_FOLLOW: links are what they lead to below F_ROOT, and those to nothing are left out;
+ *               F_IGNORE: so is what the .gitignore of F_ROOT ignores.
  *   DIR_MAKE    F_MODE, F_PRIVATE. Makes missing parents; one that exists is fine.
  *   GLOB        F_PATH (may be absent), F_PATTERN, F_LIMIT. RESULT: F_PATH (resolved), F_ITEM… paths, newest first;
  *               F_TRUNCATED: there are more; F_MESSAGE why the search ended early. A bad pattern is WIRE_INVALID.
  *   GREP        F_PATH, F_PATTERN, F_INCLUDE, F_LIMIT. RESULT as of GLOB; F_ELIDED files not searched to their end.
  *   PATCH       F_TEXT, the patch; F_ROOT. All or nothing. RESULT: F_SIZE the fuzz, F_ITEM…, each fields: F_PATH, F_KIND
  *               'a', 'd' or 'u', F_NAME where it moved, F_OLD, F_NEW (left out when long); or F_IS_ERROR and F_TEXT.
- *   GIT_CHANGES F_PATH, a directory, and F_REF to compare with, or F_COMMIT. RESULT: F_ITEM… by path, each fields: F_PATH,
- *               relative to it, F_KIND 'A', 'D' or 'U'. Not in a repository: WIRE_NOT_FOUND; git refused: WIRE_INVALID.
- *   GIT_DIFF    F_PATH, a file, and F_REF or F_COMMIT. RESULT: F_OLD, F_NEW; errors as of GIT_CHANGES.
+ *   GIT_CHANGES F_PATH, a directory, and F_REF to compare with, or F_COMMIT, or F_ORIGIN: what origin has, else nothing.
+ *               RESULT: F_ITEM… by path, each fields: F_PATH, relative to it, F_KIND 'A', 'D', 'U' or, with F_ORIGIN,
+ *               'C': its versions wait for a merge. Not in a repository: WIRE_NOT_FOUND; git refused: WIRE_INVALID.
+ *   GIT_DIFF    F_PATH, a file, and likewise; F_ROOT. RESULT: F_OLD, F_NEW; errors as of GIT_CHANGES. F_ABSENT: a side that
+ *               has no such file is left out; otherwise there has to be one.
  *   GIT_LOG     F_PATH, F_LIMIT. RESULT: F_ITEM…, newest first, each fields: F_COMMIT, F_SHORT, F_USER the author, F_TIME,
  *               F_TEXT the subject; F_TRUNCATED. Errors as of GIT_CHANGES. F_TIMEOUT_MS, of all three: of one command.
  *   ARCHIVE     F_PATH, F_KIND 'z' or 't', F_ITEM… names left out, F_LIMIT entries. DATA: the archive.
@@ -163,6 +166,10 @@ enum wire_field {
     F_SHORT,  /* the same, as short as it is unique */
     F_TIME,   /* ISO 8601 */
     F_UPWARD, /* int 0/1, of SKILLS: also at the root of the repository around it */
+    F_FOLLOW, /* int 0/1 */
+    F_IGNORE, /* int 0/1 */
+    F_ORIGIN, /* int 0/1 */
+    F_ABSENT, /* int 0/1 */
 };
 
 /* F_STATUS of every RESULT. */

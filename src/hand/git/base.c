@@ -124,8 +124,26 @@ static bool display_base(struct git *g, char id[GIT_ID_MAX + 1])
     return true;
 }
 
+/* What origin has of the current branch, else where HEAD left its default branch, else that branch; nothing without an
+ * origin. So what was committed here, and not yet pushed, shows. */
+static bool origin_base(struct git *g, char id[GIT_ID_MAX + 1])
+{
+    char tip[GIT_ID_MAX + 1];
+    autofree char *current = branch_of(g, "HEAD", STR(LOCAL));
+    if (current && commit_of_ref(g, ORIGIN, current, id))
+        return true;
+    autofree char *standard = origin_default(g);
+    if (!standard || !commit_of_ref(g, ORIGIN, standard, tip))
+        return empty_tree(g, id);
+    if (!merge_base(g, "HEAD", tip, id))
+        memcpy(id, tip, sizeof(tip));
+    return true;
+}
+
 bool git_base(struct git *g, struct str ref, char id[GIT_ID_MAX + 1])
 {
+    if (ref.n == 0 && g->origin)
+        return origin_base(g, id);
     if (ref.n == 0)
         return has_commits(g) ? display_base(g, id) : empty_tree(g, id);
     if (ref.n <= GIT_REF_MAX && ref.p[0] != '-' && str_find_char(ref, '\0') < 0 && commit_of(g, ref, id))

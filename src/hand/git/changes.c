@@ -10,7 +10,7 @@
 
 struct change {
     char *path; /* relative to the directory that was asked about */
-    char kind;  /* 'A', 'D' or 'U'; 0: it is none */
+    char kind;  /* 'A', 'D', 'U' or 'C'; 0: it is none */
 };
 
 /* A change of which git knows only that the file's time stamp is not the one in the index: the index is not refreshed,
@@ -72,6 +72,11 @@ static bool is_zero(struct str id)
     return true;
 }
 
+static char kind_of(char status)
+{
+    return status == 'A' || status == 'D' ? status : status == 'U' ? 'C' : 'U';
+}
+
 static void add_tracked(struct changes *c, const char *prefix, struct str list, bool skip_nested)
 {
     struct str head, path, part[5];
@@ -83,7 +88,7 @@ static void add_tracked(struct changes *c, const char *prefix, struct str list, 
         /* Names are told to git line by line. */
         if (status == 'M' && regular && is_zero(part[3]) && str_find_char(path, '\n') < 0 && path.p[0] != '"')
             vec_push(&c->doubts, (struct doubt){c->at.n, path, part[2]});
-        add(c, prefix, path, status == 'A' || status == 'D' ? status : 'U');
+        add(c, prefix, path, kind_of(status));
     }
 }
 
@@ -104,6 +109,17 @@ static void settle_doubts(struct git *g, struct changes *c)
         if (str_eq(id, c->doubts.at[i].id))
             c->at.at[c->doubts.at[i].change].kind = 0;
     c->doubts.n = 0;
+}
+
+/* Of mode, name, stage and path: `100644 ID 1\tPATH`. Compared with a commit, git does not say that they wait for a merge. */
+static void add_unmerged(struct changes *c, const char *prefix, struct str list, bool skip_nested)
+{
+    struct str path;
+    while (list.n > 0 && str_split(&list, '\0', &path)) {
+        path = str_sub(path, (size_t)(str_find_char(path, '\t') + 1), path.n);
+        if (path.n && !(skip_nested && is_nested(c, path)))
+            add(c, prefix, path, 'C');
+    }
 }
 
 static void add_untracked(struct changes *c, const char *prefix, struct str list, bool skip_nested)
@@ -133,6 +149,10 @@ static bool list_changes(struct git *g, struct changes *c, struct str ref, const
     if (!GIT_RUN(g, "ls-files", "--others", "--exclude-standard", "-z"))
         return false;
     add_untracked(c, prefix, buf_str(&g->out), skip_nested);
+    if (g->origin && !GIT_RUN(g, "ls-files", "--unmerged", "-z"))
+        return false;
+    if (g->origin)
+        add_unmerged(c, prefix, buf_str(&g->out), skip_nested);
     return true;
 }
 
@@ -188,15 +208,17 @@ static int compare(const void *a, const void *b)
 {
     const struct change *x = a, *y = b;
     int order = strcmp(x->path, y->path);
+    if (order == 0) /* a conflict before what else git says of that file */
+        order = (y->kind == 'C') - (x->kind == 'C');
     return order ? order : x->kind - y->kind;
 }
 
-/* An unmerged file is named twice by git, and one that was deleted in the index but not in the tree is both deleted and
- * unknown. */
+/* An unmerged file is named twice by git, or more often, and one that was deleted in the index but not in the tree is both
+ * deleted and unknown. */
 static bool is_repeated(const struct changes *c, size_t i)
 {
-    return i > 0 && strcmp(c->at.at[i].path, c->at.at[i - 1].path) == 0 &&
-           c->at.at[i].kind == c->at.at[i - 1].kind;
+    const struct change *last = i > 0 ? &c->at.at[i - 1] : NULL, *this = &c->at.at[i];
+    return last && strcmp(this->path, last->path) == 0 && (this->kind == last->kind || last->kind == 'C');
 }
 
 static enum wire_status answer(struct changes *c, struct buf *fields)

@@ -24,7 +24,7 @@ static void add_content(struct buf *fields, enum wire_field tag, struct str cont
 
 static enum wire_status too_large(struct buf *fields, long long size)
 {
-    return job_fail(fields, WIRE_INVALID, "File too large for git diff: %lld bytes (max: %zu bytes)", size,
+    return job_fail(fields, WIRE_TOO_LARGE, "File too large for git diff: %lld bytes (max: %zu bytes)", size,
                     GIT_FILE_MAX);
 }
 
@@ -46,9 +46,10 @@ static const char *repository_of(const char *path, struct buf *dir)
     return path + at.n + (at.n > 1);
 }
 
-/* What `id` has at `path`; nothing if it has no such file. False with a message: it is too large. */
-static bool add_old(struct git *g, const char *id, const char *path, enum wire_field tag, struct buf *fields,
-                    enum wire_status *status)
+/* What `id` has at `path`; if it has no such file, nothing, or no field with `absent`. False with a message: it is too
+ * large. */
+static bool add_old(struct git *g, const char *id, const char *path, enum wire_field tag, bool absent,
+                    struct buf *fields, enum wire_status *status)
 {
     autobuf spec = {0};
     struct str word;
@@ -66,21 +67,26 @@ static bool add_old(struct git *g, const char *id, const char *path, enum wire_f
         *status = git_failed(g, fields);
         return false;
     }
-    add_content(fields, tag, there ? buf_str(&g->out) : STR(""));
+    if (there || !absent)
+        add_content(fields, tag, there ? buf_str(&g->out) : STR(""));
     return true;
 }
 
-/* The file itself; `*status` says what is wrong with it. */
-static bool read_file(char *path, struct buf *content, struct buf *fields, enum wire_status *status)
+/* The file itself; `*status` says what is wrong with it. With `absent` it need not be there. */
+static bool read_file(const struct place *place, bool *absent, struct buf *content, struct buf *fields,
+                      enum wire_status *status)
 {
     struct stat st;
     autoerr e = NULL;
-    struct place place = {NULL, path};
-    autofd int fd = place_open_file(&place, &st, status, &e);
+    autofd int fd = place_open_file(place, &st, status, &e);
+    bool missing = fd < 0 && (*status == WIRE_NOT_FOUND || *status == WIRE_NOT_DIR);
+    if (missing && *absent)
+        return true;
+    *absent = false;
     if (fd < 0) {
-        bool missing = *status == WIRE_NOT_FOUND || *status == WIRE_NOT_DIR;
-        *status = missing ? job_fail(fields, WIRE_INVALID, "File does not exist: %s", path)
-                          : job_fail(fields, WIRE_INVALID, "File cannot be read: %s", err_text(e));
+        enum wire_status refused = place->root ? *status : WIRE_INVALID;
+        *status = missing ? job_fail(fields, WIRE_INVALID, "File does not exist: %s", place->path)
+                          : job_fail(fields, refused, "File cannot be read: %s", err_text(e));
         return false;
     }
     if (st.st_size > (off_t)GIT_FILE_MAX || !fd_read_all(fd, GIT_FILE_MAX, content, NULL)) {
@@ -101,31 +107,62 @@ static char *resolve(const char *path)
     return str_dup(buf_str(&normal));
 }
 
-enum wire_status git_diff_run(const struct call *c, struct buf *fields)
+/* The file that is asked for: how to open it, and its path without links. */
+static char *find_file(const struct call *c, struct place *place, struct buf *fields,
+                       enum wire_status *status)
+{
+    autoerr e = NULL;
+    autobuf whole = {0};
+    if (!place_read(place, buf_str(&c->fields), status, &e)) {
+        job_fail(fields, *status, "%s", err_text(e));
+        return NULL;
+    }
+    path_join(&whole, place->root ? str_from(place->root) : STR(""), str_from(place->path));
+    char *path = resolve(whole.p);
+    autofree char *root = place->root ? resolve(place->root) : NULL;
+    if (!root || path_is_beneath(str_from(root), str_from(path)) ||
+        path_is_beneath(str_from(place->root), str_from(path)))
+        return path;
+    *status = job_fail(fields, WIRE_REFUSED, "%s is outside %s", whole.p, place->root);
+    free(path);
+    return NULL;
+}
+
+/* Both sides, of the repository that the file lies in. */
+static enum wire_status add_sides(const struct call *c, const char *path, const struct buf *content,
+                                  bool absent, bool allowed, struct buf *fields)
 {
     struct str ref = wire_get_str(buf_str(&c->fields), F_REF);
     struct str commit = wire_get_str(buf_str(&c->fields), F_COMMIT);
     char new[GIT_ID_MAX + 1], old[GIT_ID_MAX + 1];
-    autofree char *given = git_call_path(c, fields);
-    autofree char *path = given ? resolve(given) : NULL;
-    autobuf dir = {0}, content = {0};
-    enum wire_status status = WIRE_OK;
+    autobuf dir = {0};
     autogit g = {0};
-    if (!path)
-        return WIRE_INVALID;
-    if (commit.n == 0 && !read_file(path, &content, fields, &status))
-        return status;
+    enum wire_status status = WIRE_OK;
     const char *rest = repository_of(path, &dir);
     enum git_open open = rest ? git_open(&g, c, dir.p) : GIT_NO_REPOSITORY;
     if (open == GIT_NO_REPOSITORY)
         return job_fail(fields, WIRE_NOT_FOUND, "%s is not in a git repository", path);
     if (open == GIT_FAILED || !(commit.n ? git_commit(&g, commit, new, old) : git_base(&g, ref, old)))
         return git_failed(&g, fields);
-    if (!add_old(&g, old, rest, F_OLD, fields, &status))
+    if (!add_old(&g, old, rest, F_OLD, allowed, fields, &status))
         return status;
-    if (commit.n == 0)
-        add_content(fields, F_NEW, buf_str(&content));
-    else
-        add_old(&g, new, rest, F_NEW, fields, &status);
+    if (commit.n > 0)
+        add_old(&g, new, rest, F_NEW, allowed, fields, &status);
+    else if (!absent)
+        add_content(fields, F_NEW, buf_str(content));
     return status;
+}
+
+enum wire_status git_diff_run(const struct call *c, struct buf *fields)
+{
+    bool allowed = wire_get_int(buf_str(&c->fields), F_ABSENT, 0) != 0, absent = allowed;
+    autoplace place = {0};
+    autobuf content = {0};
+    enum wire_status status = WIRE_OK;
+    autofree char *path = find_file(c, &place, fields, &status);
+    if (!path)
+        return status;
+    if (!wire_has(buf_str(&c->fields), F_COMMIT) && !read_file(&place, &absent, &content, fields, &status))
+        return status;
+    return add_sides(c, path, &content, absent, allowed, fields);
 }

@@ -208,6 +208,7 @@ enum git_open git_open(struct git *g, const struct call *call, const char *dir)
     int64_t ms = wire_get_int(buf_str(&call->fields), F_TIMEOUT_MS, 0);
     autobuf program = {0};
     *g = (struct git){.dir = str_dup(str_from(dir)),
+                      .origin = wire_get_int(buf_str(&call->fields), F_ORIGIN, 0) != 0,
                       .command_ms = ms > 0 && ms < GIT_COMMAND_MS ? (uint64_t)ms : GIT_COMMAND_MS};
     environment_begin(&env, base);
     environment_end(g, &env);

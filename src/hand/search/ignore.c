@@ -100,6 +100,25 @@ void ignore_free(struct ignore *i)
     free(i);
 }
 
+static bool rule_matches(const struct rule *r, struct str path, bool is_dir)
+{
+    struct str name = str_sub(path, (size_t)(str_rfind_char(path, '/') + 1), path.n);
+    return (!r->dirs_only || is_dir) && glob_match(r->glob, r->by_name ? name : path);
+}
+
+bool ignore_has_within(const struct ignore *i, struct str path, bool is_dir)
+{
+    for (size_t k = i->rules.n; k-- > 0;) {
+        const struct rule *r = &i->rules.at[k];
+        bool hit = rule_matches(r, path, is_dir);
+        for (size_t n = 0; !hit && n < path.n; n++)
+            hit = path.p[n] == '/' && rule_matches(r, str_sub(path, 0, n), true);
+        if (hit)
+            return !r->negated;
+    }
+    return false;
+}
+
 bool ignore_has(const struct ignore *i, struct str path, bool is_dir)
 {
     ssize_t slash = str_rfind_char(path, '/');

@@ -16,3 +16,5 @@ struct ignore *ignore_load(int dir, const struct ignore *above, struct str prefi
 struct ignore *ignore_new(struct str text, const struct ignore *above, struct str prefix, size_t skip);
 void ignore_free(struct ignore *i); /* not those above */
 bool ignore_has(const struct ignore *i, struct str path, bool is_dir);
+/* For a path that no walk has led to: the last rule of `i` that speaks of it or of a directory it lies in decides. */
+bool ignore_has_within(const struct ignore *i, struct str path, bool is_dir);
