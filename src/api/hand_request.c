@@ -54,6 +54,11 @@ struct str hand_request_path(struct request *r, struct str path, bool captured)
 
 /* ---- the call ---- */
 
+static void refuse(struct hand_request *h, enum wire_status status, struct str message)
+{
+    (h->answer->refused ? h->answer->refused : hand_request_refuse)(h, status, message);
+}
+
 /* A worker. The request's end frees `h`: what it owns is taken out first. */
 static void answer_run(void *arg)
 {
@@ -62,17 +67,18 @@ static void answer_run(void *arg)
     autoerr e = steal(h->error);
     h->fields = h->data = (struct buf){0};
     if (h->overflow)
-        return hand_request_refuse(h, WIRE_TOO_LARGE, STR("There is more than can be answered at once"));
+        return refuse(h, WIRE_TOO_LARGE, STR("There is more than can be answered at once"));
     if (e && e->kind == ERR_NOT_FOUND) /* the hand's program is: nothing that the client asked for */
         e->kind = ERR_GONE;
+    if (e && h->answer->failed)
+        return h->answer->failed(h, e);
     if (e)
         return request_reply_error(h->request, e);
     int64_t status = wire_get_int(buf_str(&fields), F_STATUS, -1);
     if (status == WIRE_OK)
         h->answer->done(h, buf_str(&fields), buf_str(&data));
     else
-        (h->answer->refused ? h->answer->refused : hand_request_refuse)(
-            h, (enum wire_status)status, wire_get_str(buf_str(&fields), F_MESSAGE));
+        refuse(h, (enum wire_status)status, wire_get_str(buf_str(&fields), F_MESSAGE));
 }
 
 static void on_data(void *arg, enum wire_stream stream, struct str data)

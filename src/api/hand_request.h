@@ -38,6 +38,8 @@ struct hand_answer {
     void (*done)(struct hand_request *h, struct str fields, struct str data);
     /* Any other status, with the hand's reason; NULL: hand_request_refuse. */
     void (*refused)(struct hand_request *h, enum wire_status status, struct str message);
+    /* No answer: the hand died, was too slow or cannot be started; NULL: request_reply_error. */
+    void (*failed)(struct hand_request *h, const struct err *e);
 };
 
 /* Parks `r`, finds the hand for `path` (absolute; a relative one is taken from /) and calls `begin`. */

@@ -1,10 +1,10 @@
 /* /api/file: files in and out of workspaces, and the directories that a person may choose from. */
 #include "api/agent_server/files.h"
 #include "api/agent_server/upload.h"
+#include "api/listing.h"
 #include "base/cleanup.h"
 #include "base/path.h"
 #include "base/utf8.h"
-#include "base/vec.h"
 
 #define CALL_MS 30000           /* for a hand to list or make a directory */
 #define LIST_ENTRIES_MAX 100000 /* of a directory; the rest is left out */
@@ -167,52 +167,20 @@ static void create_directory(struct request *r, const void *args)
 
 /* ---- directories of a directory ---- */
 
-struct entry {
-    struct str name;
-    char *key; /* lower-case */
-};
-typedef VEC(struct entry) entry_list;
-
-static void entry_list_deinit(entry_list *l)
-{
-    for (size_t i = 0; i < l->n; i++)
-        free(l->at[i].key);
-    vec_deinit(l);
-}
-#define autoentries __attribute__((cleanup(entry_list_deinit))) entry_list
-
-static char *lower(struct str name)
-{
-    char *key = str_dup(name);
-    for (char *p = key; *p; p++)
-        *p = (char)(*p >= 'A' && *p <= 'Z' ? *p + 32 : *p);
-    return key;
-}
-
-static int entry_compare(const void *a, const void *b)
-{
-    const struct entry *x = a, *y = b;
-    int order = strcmp(x->key, y->key);
-    return order ? order : str_cmp(x->name, y->name);
-}
-
-/* Directories themselves (no links to some), without those whose names no JSON can carry. Sorted without regard to case. */
+/* Directories themselves (no links to some), without those whose names no JSON can carry. */
 static void entries_collect(struct str fields, bool hidden, entry_list *out)
 {
-    struct wire_fields it = {fields};
-    enum wire_field tag;
-    struct str item;
-    while (wire_fields_next(&it, &tag, &item, NULL)) {
-        if (tag != F_ITEM || !wire_fields_valid(item))
-            continue;
-        struct str name = wire_get_str(item, F_NAME);
-        if (!str_is(wire_get_str(item, F_KIND), "d") || name.n == 0 || (name.p[0] == '.' && !hidden) ||
-            !utf8_valid(name) || str_find_char(name, '\0') >= 0)
-            continue;
-        vec_push(out, (struct entry){name, lower(name)});
+    size_t kept = 0;
+    listing_read(fields, out);
+    for (size_t i = 0; i < out->n; i++) {
+        const struct entry *entry = &out->at[i];
+        if (entry->is_dir && (entry->name.p[0] != '.' || hidden) && utf8_valid(entry->name) &&
+            str_find_char(entry->name, '\0') < 0)
+            out->at[kept++] = *entry;
+        else
+            free(entry->key);
     }
-    if (out->n > 0)
-        qsort(out->at, out->n, sizeof(out->at[0]), entry_compare);
+    out->n = kept;
 }
 
 static void entry_write(struct json_writer *w, const char *label, const struct entry *entry, struct str dir)
@@ -264,7 +232,7 @@ static size_t page_find(const entry_list *all, struct str page)
     if (!page.p)
         return 0;
     str_split(&page, '/', &key);
-    autofree char *low = lower(key);
+    autofree char *low = entry_key(key);
     while (i < all->n && page_is_behind(&all->at[i], low, page))
         i++;
     return i;

@@ -100,11 +100,13 @@ static const struct json_field workspace_fields[] = {
 
 struct serving {
     struct request *request;
-    struct str dir, path; /* absolute */
-    bool index;           /* the path is a directory's index.html */
+    const struct workspace_args *args;
+    struct hand_spec hand; /* its working directory, normal, is what the files lie in */
+    struct str path;       /* absolute */
+    bool index;            /* the path is a directory's index.html */
 };
 
-static void serve(struct serving *s);
+static void serve(const struct serving *s);
 
 static void refused(struct request *r, const void *args, enum wire_status status, struct str message)
 {
@@ -113,7 +115,9 @@ static void refused(struct request *r, const void *args, enum wire_status status
         struct serving *index = ARENA_NEW(request_arena(r), struct serving);
         autobuf path = {0};
         path_join(&path, s->path, STR(INDEX));
-        *index = (struct serving){r, s->dir, arena_str(request_arena(r), buf_str(&path)), true};
+        *index = *s;
+        index->path = arena_str(request_arena(r), buf_str(&path));
+        index->index = true;
         serve(index);
     } else if (s->index && (status == WIRE_NOT_FOUND || status == WIRE_IS_DIR)) {
         request_reply_detail(r, 404, "No index.html in directory");
@@ -126,63 +130,41 @@ static void refused(struct request *r, const void *args, enum wire_status status
     }
 }
 
-static void on_hand(void *arg, const struct hand_spec *hand, const struct err *e)
+static void serve(const struct serving *s)
 {
-    const struct serving *s = arg;
     struct file_sending how = {
         .content_type = media_type_of(path_base(s->path)), .refused = refused, .args = s};
+    file_send(s->request, &s->hand, s->hand.working_dir, s->path, &how);
+}
+
+/* Of the hand that was found; the request's arena has what it needs. */
+static void on_hand(void *arg, const struct hand_spec *hand, const struct err *e)
+{
+    struct serving *s = arg;
+    struct request *r = s->request;
+    autobuf dir = {0}, joined = {0}, normal = {0};
+    if (e && e->kind == ERR_NOT_FOUND)
+        return reply_missing_named(r, s->args);
     if (e)
-        request_reply_error(s->request, e);
-    else
-        file_send(s->request, hand, s->dir, s->path, &how);
-}
-
-static void serve(struct serving *s)
-{
-    conversations_hand_for(conversations_of(s->request), s->dir, on_hand, s);
-}
-
-/* The conversation's working directory, in the request's arena. */
-static bool find_dir(struct request *r, const struct uuid *id, struct str *dir, struct err **e)
-{
-    autobytes info = conversations_info(conversations_of(r), id, false, e);
-    autobuf normal = {0};
-    if (!info)
-        return false;
-    autojson doc = json_parse_trusted(bytes_str(info), NULL);
-    path_normalize(&normal, json_get_str(json_get(json_root(doc), "workspace"), "working_dir"));
-    *dir = arena_str(request_arena(r), buf_str(&normal));
-    return true;
-}
-
-static void get_workspace(struct request *r, const void *argsp)
-{
-    const struct workspace_args *args = argsp;
-    struct serving *s = ARENA_NEW(request_arena(r), struct serving);
-    autobuf joined = {0}, normal = {0};
-    autoerr e = NULL;
-    *s = (struct serving){.request = r};
-    if (!caller_may(r)) {
-        request_reply_detail(r, 401, NULL);
-        return;
-    }
-    if (!find_dir(r, &args->id, &s->dir, &e)) {
-        if (e->kind == ERR_NOT_FOUND)
-            reply_missing_named(r, args);
-        else
-            request_reply_error(r, e);
-        return;
-    }
-    buf_add(&joined, s->dir);
-    buf_add_char(&joined, '/');
-    buf_add(&joined, args->path);
+        return request_reply_error(r, e);
+    path_normalize(&dir, hand->working_dir);
+    s->hand = *hand;
+    s->hand.working_dir = arena_str(request_arena(r), buf_str(&dir));
+    buf_addf(&joined, "%.*s/%.*s", STR_ARG(hand->working_dir), STR_ARG(s->args->path));
     path_normalize(&normal, buf_str(&joined));
-    if (!path_is_beneath(s->dir, buf_str(&normal)) || str_find_char(args->path, '\0') >= 0) {
-        request_reply_detail(r, 400, "Path is outside the workspace");
-        return;
-    }
+    if (!path_is_beneath(s->hand.working_dir, buf_str(&normal)) || str_find_char(s->args->path, '\0') >= 0)
+        return request_reply_detail(r, 400, "Path is outside the workspace");
     s->path = arena_str(request_arena(r), buf_str(&normal));
     serve(s);
+}
+
+static void get_workspace(struct request *r, const void *args)
+{
+    struct serving *s = ARENA_NEW(request_arena(r), struct serving);
+    *s = (struct serving){.request = r, .args = args};
+    if (!caller_may(r))
+        return request_reply_detail(r, 401, NULL);
+    conversations_hand_of(conversations_of(r), &s->args->id, on_hand, s);
 }
 
 /* ---- the table ---- */

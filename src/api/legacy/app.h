@@ -5,6 +5,8 @@
 extern const struct route_table legacy_conversation_routes; /* conversations.c */
 extern const struct route_table legacy_create_routes;       /* create.c */
 extern const struct route_table legacy_event_routes;        /* events.c */
+extern const struct route_table legacy_file_routes;         /* files.c */
+extern const struct route_table legacy_git_routes;          /* git.c */
 extern const struct route_table legacy_runtime_routes;      /* runtime.c */
 extern const struct route_table legacy_server_routes;       /* server.c */
 
@@ -34,3 +36,8 @@ void legacy_message_write(struct str text, const struct str *images, size_t n, s
 void legacy_reply_missing(struct request *r, const void *args);
 /* {"error":"…"}: the form of what goes wrong below a conversation. */
 void legacy_reply_error(struct request *r, int status, const char *text);
+/* An answer in that form, for the tables of routes. */
+#define LEGACY_ERROR(number, text)                                                                          \
+    {                                                                                                       \
+        .status = number, .description = text, .ref = "{\"type\":\"object\",\"additionalProperties\":true}" \
+    }

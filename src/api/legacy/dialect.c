@@ -4,6 +4,8 @@ static const struct route_table *const tables[] = {
     &legacy_conversation_routes,
     &legacy_create_routes,
     &legacy_event_routes,
+    &legacy_file_routes,
+    &legacy_git_routes,
     &legacy_runtime_routes,
     &legacy_server_routes,
     &swagger_ui_routes,
