@@ -1,9 +1,8 @@
 #include "net/archive_unzip.h"
 #include "base/cleanup.h"
-#include "base/thread.h"
+#include "net/library.h"
 #include <archive.h>
 #include <archive_entry.h>
-#include <dlfcn.h>
 #include <sys/stat.h>
 
 struct unzip_table {
@@ -18,47 +17,32 @@ struct unzip_table {
     __LA_MODE_T (*filetype)(struct archive_entry *);
 };
 
-static const struct {
-    const char *name;
-    size_t offset;
-} symbols[] = {
-    {"archive_read_new", offsetof(struct unzip_table, read_new)},
-    {"archive_read_support_format_zip_seekable", offsetof(struct unzip_table, support_format_zip)},
-    {"archive_read_open_memory", offsetof(struct unzip_table, open_memory)},
-    {"archive_read_next_header", offsetof(struct unzip_table, next_header)},
-    {"archive_read_data", offsetof(struct unzip_table, read_data)},
-    {"archive_read_free", offsetof(struct unzip_table, free)},
-    {"archive_error_string", offsetof(struct unzip_table, error_string)},
-    {"archive_entry_pathname_utf8", offsetof(struct unzip_table, pathname_utf8)},
-    {"archive_entry_filetype", offsetof(struct unzip_table, filetype)},
+static const struct library_symbol symbols[] = {
+    {.name = "archive_read_new", .offset = offsetof(struct unzip_table, read_new)},
+    {.name = "archive_read_support_format_zip_seekable",
+     .offset = offsetof(struct unzip_table, support_format_zip)},
+    {.name = "archive_read_open_memory", .offset = offsetof(struct unzip_table, open_memory)},
+    {.name = "archive_read_next_header", .offset = offsetof(struct unzip_table, next_header)},
+    {.name = "archive_read_data", .offset = offsetof(struct unzip_table, read_data)},
+    {.name = "archive_read_free", .offset = offsetof(struct unzip_table, free)},
+    {.name = "archive_error_string", .offset = offsetof(struct unzip_table, error_string)},
+    {.name = "archive_entry_pathname_utf8", .offset = offsetof(struct unzip_table, pathname_utf8)},
+    {.name = "archive_entry_filetype", .offset = offsetof(struct unzip_table, filetype)},
 };
 
-static bool table_open(struct unzip_table *t, struct err **e)
+static const struct unzip_table *unzip_open(struct err **e)
 {
-    void *library = dlopen("libarchive.so.13", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-    if (!library)
-        return err_set(e, ERR_UPSTREAM, "no archives: libarchive cannot be opened (%s)", dlerror());
-    for (size_t i = 0; i < ARRAY_LEN(symbols); i++) {
-        void *symbol = dlsym(library, symbols[i].name);
-        if (!symbol)
-            return err_set(e, ERR_UPSTREAM, "libarchive is too old: it has no %s", symbols[i].name);
-        memcpy((char *)t + symbols[i].offset, &symbol, sizeof(symbol));
-    }
-    return true;
-}
-
-static const struct unzip_table *library_open(struct err **e)
-{
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     static struct unzip_table table;
-    static bool opened;
-    bool ok = false;
-    WITH_LOCK(&lock)
-    {
-        opened = opened || table_open(&table, e);
-        ok = opened;
-    }
-    return ok ? &table : NULL;
+    static struct library library = {
+        .title = "libarchive",
+        .without = "archives",
+        .names = {"libarchive.so.13"},
+        .symbols = symbols,
+        .symbol_count = ARRAY_LEN(symbols),
+        .table = &table,
+        .lock = PTHREAD_MUTEX_INITIALIZER,
+    };
+    return library_open(&library, e);
 }
 
 static bool fail(const struct unzip_table *t, struct archive *a, struct err **e)
@@ -87,7 +71,7 @@ static bool entry_read(const struct unzip_table *t, struct archive *a, struct st
 bool archive_unzip(struct str zip, bool (*file)(void *arg, struct str name, struct str piece, struct err **e),
                    void *arg, struct err **e)
 {
-    const struct unzip_table *t = library_open(e);
+    const struct unzip_table *t = unzip_open(e);
     struct archive_entry *entry;
     if (!t)
         return false;
