@@ -1,6 +1,9 @@
 """What a conversation's runtime is called, and where people reach what runs in its workspace."""
 
+import os
 import re
+import select
+import signal
 import urllib.request
 
 import pytest
@@ -78,3 +81,18 @@ def test_host_name(make_server, work):
     hosts = hosts_of(server, server.create(work))
     assert all(re.fullmatch(rf"http://docker\.example:{port}", url) for url, port in hosts.items())
     assert len(hosts) == 2
+
+
+def test_ports_outlive_the_hand(server, work):
+    """A hand that died is started again with the ports that it had."""
+    conversation = server.create(work)
+    hosts = hosts_of(server, conversation)
+    hand = int(output_of(server, conversation, "echo $PPID; ps -o ppid= -p $PPID")[1])
+    with open(f"/proc/{hand}/comm", encoding="utf-8") as name:
+        assert name.read().strip() == "hand"
+    named = os.pidfd_open(hand)
+    os.kill(hand, signal.SIGKILL)
+    select.select([named], [], [], 10)
+    os.close(named)
+    assert hosts_of(server, conversation) == hosts
+    assert output_of(server, conversation, "echo $APP_PORT_1 $APP_PORT_2") == [str(port) for port in hosts.values()]
