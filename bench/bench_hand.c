@@ -46,10 +46,9 @@ static void output(int fd, struct str bytes)
 }
 
 /* Nanoseconds until HELLO; then the hand is ended. */
-static uint64_t hand_once(const char *path)
+static uint64_t hand_once(char *path)
 {
     uint64_t begin = clock_mono_ns();
-    extern char **environ;
     int pair[2];
     pid_t pid;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
@@ -58,7 +57,7 @@ static uint64_t hand_once(const char *path)
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, pair[1], 0);
     posix_spawn_file_actions_adddup2(&actions, pair[1], 1);
-    char *argv[] = {(char *)(uintptr_t)path, NULL};
+    char *argv[] = {path, NULL};
     if (posix_spawn(&pid, path, &actions, NULL, argv, environ) != 0)
         die("the hand cannot be started");
     posix_spawn_file_actions_destroy(&actions);
@@ -133,7 +132,8 @@ int main(int argc, char **argv)
     for (uint64_t i = 0; i < n; i++)
         took[i] = start ? hand_once(argv[2]) : command_once(fd);
     qsort(took, n, sizeof(*took), compare_u64);
-    printf("%.3f\n", (double)took[n / 2] / (double)NS_PER_MS);
+    uint64_t median = took[n / 2];
+    printf("%.3f\n", (double)median / (double)NS_PER_MS);
     free(took);
     return 0;
 }
