@@ -13,7 +13,7 @@ from servers import HANDSD, WITH_PYTHON, Handsd, PythonServer, free_port, many_c
 def ours_starts(where, n):
     port = free_port()
     environment = {**os.environ, "OH_CONVERSATIONS_PATH": str(where / "conversations")}
-    command = [HANDSD, "serve", "--port", str(port), "--data", str(where)]
+    command = [HANDSD, "serve", "--port", str(port), "--legacy-port", "0", "--data", str(where)]
     return statistics.median(start_ms(command, environment, port, where) for _ in range(n))
 
 
