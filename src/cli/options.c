@@ -42,7 +42,7 @@ static const char *nearest_option(const struct command *c, struct str word)
 {
     const char *best = NULL;
     unsigned distance = NEAR_ENOUGH + 1;
-    for (size_t i = 0; i < c->option_count; i++) {
+    for (size_t i = 0; c->options && i < c->option_count; i++) {
         if (!c->options[i].name)
             continue;
         unsigned d = options_distance(word, str_from(c->options[i].name));

@@ -47,7 +47,7 @@ struct block {
     size_t max;
     bool ends, words;
 };
-void show_block(struct show *s, const struct block *block, struct str text);
+void show_block(struct show *s, const struct block *b, struct str raw);
 void show_line(struct show *s, enum style style, const char *first, struct str marked);
 void show_texts(struct buf *out, const struct json_value *content); /* of a list of contents */
 void show_duration(struct buf *out, uint64_t ns, bool exact);

@@ -62,7 +62,7 @@ static void add_activity(const struct show *s, uint64_t now, size_t cells, struc
 
 static const char *spinner(const struct show *s, uint64_t now)
 {
-    size_t n = 0;
+    size_t n = 1; /* there is always a first one */
     while (n < ARRAY_LEN(s->glyphs->spinner) && s->glyphs->spinner[n])
         n++;
     return s->glyphs->spinner[now / FRAME_NS % n];

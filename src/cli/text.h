@@ -19,7 +19,7 @@ void text_add_first_line(struct buf *out, struct str text, size_t cells, const c
 /* In a style, and back to none. */
 void text_add_styled(struct buf *out, enum style style, struct str text);
 
-size_t text_cells(struct str marked); /* of one line */
+size_t text_cells(struct str s); /* of one line */
 /* Cuts a marked line to `cells`, with `more` (one cell or several) at its end if something is missing. */
 void text_cut(struct buf *marked, size_t cells, const char *more);
 /* Takes the next line off `*rest`: up to a line's end, or what fits into `cells`; with `words` it ends between words if
