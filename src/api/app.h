@@ -11,7 +11,8 @@ struct api {
     struct route *routes; /* the resources' tables, one behind the other */
     size_t route_count;
     uint64_t started_ns;
-    struct bytes *openapi, *docs, *docs_below, *list; /* made once: their content depends on the table alone */
+    struct bytes *openapi, *docs, *docs_below,
+        *list; /* made once: their content depends on the table alone */
 };
 
 /* One table per resource. */
