@@ -385,7 +385,9 @@ void conversation_interrupt(struct conversation *c, conversation_done done, void
         running = c->run != NULL && !condense_only(c->run);
         if (c->run && !running)
             mailbox_cancel(c->run->mailbox);
-        if (running && c->pending->status == STATUS_RUNNING) {
+        /* A pause lets the step in flight end; an interrupt after it does not. */
+        enum status status = c->pending->status;
+        if (running && (status == STATUS_RUNNING || status == STATUS_PAUSED)) {
             c->wish_seq = -1; /* what was asked for before is cancelled, too */
             run_interrupt(c->run);
         }

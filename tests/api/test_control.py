@@ -199,6 +199,21 @@ def test_interrupt_ends_a_command_now(scripted):
     assert seen[-2:] == ["AgentErrorEvent", "InterruptEvent"] or "InterruptEvent" in seen
 
 
+def test_interrupt_ends_the_step_that_a_pause_lets_end(scripted):
+    server, conversation, _ = scripted(command("sleep 600"), FINISH)
+    with Watcher(server, conversation) as watcher:
+        server.send(conversation, "Sleep.", run=True)
+        watcher.until_kind("ActionEvent")
+        post(server, conversation, "pause")
+        watcher.until_kind("PauseEvent")
+        assert post(server, conversation, "interrupt").json() == {"success": True}
+        assert watcher.until_over() == "paused"
+    assert kinds(server, conversation)[-1] == "InterruptEvent"
+    with Watcher(server, conversation) as watcher:
+        post(server, conversation, "run")
+        assert watcher.until_over() == "finished"
+
+
 # ---- confirmation
 
 
