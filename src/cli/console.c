@@ -176,10 +176,10 @@ static void erase_live(struct console *c)
             rows += rows_of(c, c->drawn[i]);
     if (rows == 0)
         return;
-    buf_add_char(&c->out, '\r');
-    if (rows > 1)
-        buf_addf(&c->out, "\033[%zuA", rows - 1);
-    buf_add_cstr(&c->out, "\033[J");
+    /* Row by row: to erase a whole screen is to some terminals a reason to keep it. */
+    buf_add_cstr(&c->out, "\r\033[K");
+    while (--rows > 0)
+        buf_add_cstr(&c->out, "\033[A\033[K");
     memset(c->drawn, 0, sizeof(c->drawn));
 }
 

@@ -88,7 +88,7 @@ static void prompt(struct watch *w, enum mode mode)
     if (mode == MODE_ASKING)
         show_question(w->show);
     if (mode == MODE_PAUSED)
-        show_note(w->show, STYLE_BOLD, "Type what it should do, Enter to go on, or q to leave.");
+        show_note(w->show, STYLE_BOLD, "Paused. Type what it should do, Enter to go on, or q to leave.");
     tcflush(STDIN_FILENO, TCIFLUSH);
     epoll_ctl(w->wake, EPOLL_CTL_ADD, STDIN_FILENO,
               &(struct epoll_event){.events = EPOLLIN, .data.fd = STDIN_FILENO});
@@ -240,10 +240,8 @@ static void ask_server(struct watch *w, const char *route)
 static void stop_at_once(struct watch *w)
 {
     w->mode = MODE_STOPPING;
-    if (w->interactive)
-        show_set_wish(w->show, "stopping; Ctrl-C again leaves without waiting");
-    else
-        show_note(w->show, STYLE_YELLOW, "interrupting; once more leaves at once");
+    show_note(w->show, STYLE_YELLOW, "Stopping; once more leaves without waiting.");
+    show_set_wish(w->show, "stopping");
     ask_server(w, "interrupt");
 }
 

@@ -26,6 +26,7 @@ void show_free(struct show *s)
     buf_deinit(&s->said);
     buf_deinit(&s->rest);
     buf_deinit(&s->reasoning);
+    buf_deinit(&s->last);
     console_free(s->console);
     free(s);
 }
@@ -253,6 +254,8 @@ static void event_action(struct show *s, const struct json_value *event)
     else if (s->open.n <= 1)
         console_gap(s->console);
     show_action(s, event);
+    buf_clear(&s->last);
+    buf_add(&s->last, json_get_str(event, "id"));
 }
 
 static void event_message(struct show *s, const struct json_value *event)
@@ -357,7 +360,9 @@ static void event_result(struct show *s, const struct json_value *event, struct 
     else if (str_is(kind, "AgentErrorEvent"))
         event_failure(s, "", event);
     else
-        show_result(s, event, action, action ? s->open.at[at].started_ns : 0, s->open.n > 1);
+        show_result(s, event, action, action ? s->open.at[at].started_ns : 0,
+                    !str_eq(json_get_str(action, "id"), buf_str(&s->last)));
+    buf_clear(&s->last);
 }
 
 static void show_readable(struct show *s, const struct json_value *event, struct str kind)
@@ -379,7 +384,7 @@ static void show_readable(struct show *s, const struct json_value *event, struct
         event_condensation(s, event);
     else if (str_is(kind, "InterruptEvent"))
         show_note(s, STYLE_YELLOW, "interrupted");
-    else if (str_is(kind, "PauseEvent"))
+    else if (str_is(kind, "PauseEvent") && !s->wish)
         show_note(s, STYLE_YELLOW, "paused");
 }
 

@@ -8,8 +8,7 @@
 static void add_word(struct buf *out, const char *word, struct str text)
 {
     text_style(out, STYLE_BOLD);
-    buf_add_cstr(out, word);
-    buf_add_char(out, ' ');
+    buf_addf(out, "%s%s", word, *word && text.n > 0 ? " " : "");
     text_add(out, text);
     text_style(out, STYLE_NONE);
 }
@@ -120,6 +119,22 @@ void show_risk(const struct json_value *event, bool always, struct buf *out)
 
 /* ---- showing ---- */
 
+/* What the model says of its call, as a shell's comment. The server makes one up where it says nothing: name and
+ * arguments again. */
+static void add_summary(const struct show *s, const struct json_value *event, struct buf *out)
+{
+    struct str summary = json_get_str(event, "summary");
+    autobuf made_up = {0};
+    buf_addf(&made_up, "%.*s: {", STR_ARG(json_get_str(event, "tool_name")));
+    if (summary.n == 0 || str_starts(summary, buf_str(&made_up)))
+        return;
+    buf_add_cstr(out, "  ");
+    text_style(out, STYLE_DIM);
+    buf_add_cstr(out, "# ");
+    text_add_first_line(out, summary, SHOW_ARGUMENTS_CELLS, s->glyphs->more);
+    text_style(out, STYLE_NONE);
+}
+
 static void show_command(struct show *s, const struct json_value *event, const struct json_value *action,
                          bool explain)
 {
@@ -131,19 +146,13 @@ static void show_command(struct show *s, const struct json_value *event, const s
         show_line(s, STYLE_DIM, input ? "> " : "$ ", input ? STR("(waits)") : STR("(looks)"));
         return;
     }
-    struct str summary = json_get_str(event, "summary");
     autobuf text = {0}, risk = {0};
     text_style(&text, STYLE_BOLD);
     text_add(&text, command);
     text_style(&text, STYLE_NONE);
     show_risk(event, false, &risk);
-    if (explain && summary.n > 0 && str_find_char(command, '\n') < 0) {
-        buf_add_cstr(&text, "  ");
-        text_style(&text, STYLE_DIM);
-        buf_add_cstr(&text, "# ");
-        text_add_first_line(&text, summary, SHOW_ARGUMENTS_CELLS, s->glyphs->more);
-        text_style(&text, STYLE_NONE);
-    }
+    if (explain && str_find_char(command, '\n') < 0)
+        add_summary(s, event, &text);
     if (risk.n > 0) {
         buf_add_cstr(&text, "  ");
         buf_add(&text, buf_str(&risk));
@@ -184,17 +193,12 @@ static void show_proposal(struct show *s, const struct json_value *action)
 static void show_call(struct show *s, const struct json_value *event, const struct json_value *action,
                       bool explain)
 {
-    struct str summary = json_get_str(event, "summary"), kind = json_get_str(action, "kind");
+    struct str kind = json_get_str(action, "kind");
     autobuf title = {0}, risk = {0};
     show_action_title(s, event, SHOW_ARGUMENTS_CELLS, &title);
     show_risk(event, false, &risk);
-    if (explain && summary.n > 0) {
-        buf_add_cstr(&title, "  ");
-        text_style(&title, STYLE_DIM);
-        buf_add_cstr(&title, "# ");
-        text_add_first_line(&title, summary, SHOW_ARGUMENTS_CELLS, s->glyphs->more);
-        text_style(&title, STYLE_NONE);
-    }
+    if (explain)
+        add_summary(s, event, &title);
     if (risk.n > 0) {
         buf_add_cstr(&title, "  ");
         buf_add(&title, buf_str(&risk));

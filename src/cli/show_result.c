@@ -166,14 +166,11 @@ static void result_command(struct show *s, const struct json_value *o, struct st
     show_line(s, code == 0 ? STYLE_DIM : STYLE_RED, "  ", buf_str(&end));
 }
 
-static void result_failed(struct show *s, struct str text, uint64_t started_ns)
+static void result_failed(struct show *s, struct str text)
 {
-    autobuf end = {0};
     show_block(s, &(struct block){.first = "  ", .next = "  ", .style = STYLE_RED, .max = SHOW_RESULT_LINES},
                text);
-    buf_add_cstr(&end, "failed");
-    add_time(&end, started_ns);
-    show_line(s, STYLE_RED, "  ", buf_str(&end));
+    show_line(s, STYLE_RED, "  ", STR("failed"));
 }
 
 static void result_other(struct show *s, const struct json_value *o, struct str text)
@@ -206,7 +203,7 @@ void show_result(struct show *s, const struct json_value *event, const struct js
     if (str_is(kind, "TerminalObservation"))
         result_command(s, o, said, started_ns);
     else if (json_get_bool(o, "is_error", false))
-        result_failed(s, said, started_ns);
+        result_failed(s, said);
     else if (str_is(kind, "FileEditorObservation"))
         result_edit(s, o, said, s->careful);
     else if (str_is(kind, "ApplyPatchObservation"))

@@ -4,8 +4,8 @@
 #include <stdio.h>
 
 #define PARTS 6
-#define ACTIVITY_MIN 14            /* columns for what the agent does, before the rest gives way */
-#define FRAME_NS (120 * NS_PER_MS) /* of the spinner */
+#define ACTIVITY_MAX(columns) ((columns)*2 / 3) /* for what the agent does, before the rest gives way */
+#define FRAME_NS (120 * NS_PER_MS)              /* of the spinner */
 
 static void add_tokens(struct buf *out, int64_t n)
 {
@@ -41,17 +41,19 @@ static void add_activity(const struct show *s, uint64_t now, size_t cells, struc
     uint64_t since = s->waiting_ns;
     if (s->wish) {
         text_add_styled(out, STYLE_YELLOW, str_from(s->wish));
-    } else if (s->open.n > 0) {
+        buf_add_cstr(out, s->open.n > 0 ? ": " : "");
+    }
+    if (s->open.n > 0) {
         const struct open_action *last = &s->open.at[s->open.n - 1];
         since = last->started_ns;
         if (s->open.n > 1)
             buf_addf(out, "%zu calls: ", s->open.n);
         show_action_title(s, json_root(last->doc), cells, out);
-    } else {
+    } else if (!s->wish) {
         buf_add_cstr(out, s->reasoning.n > 0 ? "thinking" : s->said.n > 0 ? "answering" : "asking the model");
     }
     autobuf time = {0};
-    if (since > 0 && now - since >= NS_PER_S && !s->wish) {
+    if (since > 0 && now - since >= NS_PER_S) {
         buf_addf(&time, " (");
         show_duration(&time, now - since, false);
         buf_add_char(&time, ')');
@@ -76,8 +78,8 @@ static void make_status(const struct show *s, struct buf *out)
     size_t room = console_width(s->console) - 5; /* without the spinner, a space, and what stays free */
     add_activity(s, now, room, &activity);
     size_t wanted = text_cells(buf_str(&activity));
-    if (wanted > ACTIVITY_MIN)
-        wanted = wanted > room / 2 ? room / 2 : wanted;
+    if (wanted > ACTIVITY_MAX(room))
+        wanted = ACTIVITY_MAX(room);
     make_parts(s, now, parts);
     size_t used = 0;
     for (size_t i = 0; i < PARTS && parts[i].n > 0; i++) {

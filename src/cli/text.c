@@ -148,6 +148,10 @@ bool text_take_line(struct str *rest, size_t cells, bool words, struct str *line
     }
     if (at == 0)
         at = n; /* a wide character in one column */
+    if (at == rest->n) {
+        *line = *rest;
+        return false;
+    }
     *line = str_sub(*rest, 0, at);
     *rest = str_sub(*rest, at, rest->n);
     return true;
