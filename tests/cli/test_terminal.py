@@ -114,7 +114,7 @@ def test_progress_on_long_work(start):
     screen = shown.wait("(4 s)")
     assert screen.count("sleep 600") == 2, screen  # the command, and the status once
     shown.send("C-c")
-    shown.wait("Ctrl-C again")
+    shown.wait("pausing: ")
     shown.send("C-c")
     assert shown.exit_status() == 130
 
