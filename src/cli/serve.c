@@ -5,7 +5,6 @@
 #include "cli/daemon.h"
 #include "cli/environment.h"
 #include <arpa/inet.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 
@@ -17,52 +16,55 @@
 
 struct serve_options {
     const char *host, *config, *data, *scripts;
+    const char *port_text, *legacy_port_text, *ui;
     int port, legacy_port; /* the latter -1: off */
     bool legacy_optional;  /* nobody has asked for it: a busy port is no error */
     bool insecure;
 };
 
-enum {
-    OPT_HOST = 256,
-    OPT_PORT,
-    OPT_LEGACY_PORT,
-    OPT_CONFIG,
-    OPT_DATA,
-    OPT_SCRIPTS,
-    OPT_UI,
-    OPT_INSECURE,
-    OPT_HELP
-};
+#define MEMBER(name) .offset = offsetof(struct serve_options, name)
 
-static const struct option long_options[] = {
-    {"host", required_argument, NULL, OPT_HOST},
-    {"port", required_argument, NULL, OPT_PORT},
-    {"legacy-port", required_argument, NULL, OPT_LEGACY_PORT},
-    {"config", required_argument, NULL, OPT_CONFIG},
-    {"data", required_argument, NULL, OPT_DATA},
-    {"scripts", required_argument, NULL, OPT_SCRIPTS},
-    {"ui", required_argument, NULL, OPT_UI},
-    {"insecure", no_argument, NULL, OPT_INSECURE},
-    {"help", no_argument, NULL, OPT_HELP},
-    {0},
+static const struct option_doc options[] = {
+    {.name = "host",
+     .kind = OPTION_TEXT,
+     MEMBER(host),
+     .value = "HOST",
+     .doc = "address to listen on (127.0.0.1)"},
+    {.name = "port",
+     .kind = OPTION_TEXT,
+     MEMBER(port_text),
+     .value = "PORT",
+     .doc = "port of the agent-server API (8000; 0: any free one)"},
+    {.name = "legacy-port",
+     .kind = OPTION_TEXT,
+     MEMBER(legacy_port_text),
+     .value = "PORT",
+     .doc = "port of the 0.53 API (3000, unless it is busy; 0: any free one; off: none)"},
+    {.name = "config",
+     .kind = OPTION_FILE,
+     MEMBER(config),
+     .value = "FILE",
+     .doc = "JSON configuration (OPENHANDS_AGENT_SERVER_CONFIG_PATH)"},
+    {.name = "data",
+     .kind = OPTION_DIRECTORY,
+     MEMBER(data),
+     .value = "DIR",
+     .doc = "directory of the database (conversations_path of the configuration)"},
+    {.name = "scripts",
+     .kind = OPTION_DIRECTORY,
+     MEMBER(scripts),
+     .value = "DIR",
+     .doc = "scripts of models named scripted/NAME"},
+    {.name = "ui",
+     .kind = OPTION_DIRECTORY,
+     MEMBER(ui),
+     .value = "DIR",
+     .doc = "files of a web interface (none is served by this version yet)"},
+    {.name = "insecure",
+     .kind = OPTION_FLAG,
+     MEMBER(insecure),
+     .doc = "listen beyond this machine without a session key"},
 };
-
-static void print_help(FILE *to)
-{
-    fputs(
-        "usage: handsd serve [options]\n"
-        "\n"
-        "  --host HOST          address to listen on (127.0.0.1)\n"
-        "  --port PORT          port of the agent-server API (8000; 0: any free one)\n"
-        "  --legacy-port PORT   port of the 0.53 API (3000, unless it is busy; 0: any free one; off: none)\n"
-        "  --config FILE        JSON configuration (OPENHANDS_AGENT_SERVER_CONFIG_PATH)\n"
-        "  --data DIR           directory of the database (conversations_path of the configuration)\n"
-        "  --scripts DIR        scripts of models named scripted/NAME\n"
-        "  --insecure           listen beyond this machine without a session key\n"
-        "\n"
-        "Environment and configuration file: docs/configuration.md, or handsd doctor --print-config-docs.\n",
-        to);
-}
 
 static bool parse_port(const char *text, int *port)
 {
@@ -73,45 +75,26 @@ static bool parse_port(const char *text, int *port)
     return true;
 }
 
-/* -1: go on; otherwise the exit status. */
-static int parse_one(int option, struct serve_options *o)
-{
-    switch (option) {
-    case OPT_HOST: o->host = optarg; return -1;
-    case OPT_CONFIG: o->config = optarg; return -1;
-    case OPT_DATA: o->data = optarg; return -1;
-    case OPT_SCRIPTS: o->scripts = optarg; return -1;
-    case OPT_INSECURE: o->insecure = true; return -1;
-    case OPT_PORT:
-        if (parse_port(optarg, &o->port))
-            return -1;
-        fprintf(stderr, "handsd: --port takes a number from 0 to 65535, not %s\n", optarg);
-        return EXIT_USAGE;
-    case OPT_LEGACY_PORT:
-        o->legacy_optional = false;
-        o->legacy_port = -1;
-        if (strcmp(optarg, "off") == 0 || parse_port(optarg, &o->legacy_port))
-            return -1;
-        fprintf(stderr, "handsd: --legacy-port takes off or a number from 0 to 65535, not %s\n", optarg);
-        return EXIT_USAGE;
-    case OPT_UI: fputs("handsd: --ui: this version does not serve a web interface yet\n", stderr); return 1;
-    case OPT_HELP: print_help(stdout); return 0;
-    default: print_help(stderr); return EXIT_USAGE;
-    }
-}
-
 static int parse_options(int argc, char **argv, struct serve_options *o)
 {
-    int option;
-    while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
-        int status = parse_one(option, o);
-        if (status >= 0)
-            return status;
+    int status = options_parse(&command_serve, argc, argv, o);
+    if (status != OPTIONS_GO_ON)
+        return status;
+    if (o->port_text && !parse_port(o->port_text, &o->port))
+        return options_complain(&command_serve, "--port takes a number from 0 to 65535, not %s",
+                                o->port_text);
+    if (o->legacy_port_text) {
+        o->legacy_optional = false;
+        o->legacy_port = -1;
+        if (strcmp(o->legacy_port_text, "off") != 0 && !parse_port(o->legacy_port_text, &o->legacy_port))
+            return options_complain(&command_serve,
+                                    "--legacy-port takes off or a number from 0 to 65535, not %s",
+                                    o->legacy_port_text);
     }
-    if (optind == argc)
-        return -1;
-    fprintf(stderr, "handsd: serve takes no argument %s\n", argv[optind]);
-    return EXIT_USAGE;
+    if (!o->ui)
+        return OPTIONS_GO_ON;
+    fputs("handsd serve: --ui: this version does not serve a web interface yet\n", stderr);
+    return 1;
 }
 
 /* ---- who may reach it ---- */
@@ -189,7 +172,7 @@ static int serve_run(int argc, char **argv)
                               .legacy_optional = true};
     autoerr e = NULL;
     int status = parse_options(argc, argv, &o);
-    if (status >= 0)
+    if (status != OPTIONS_GO_ON)
         return status;
     struct configuration *config = configuration_load(o.config, &e);
     if (!config)
@@ -229,5 +212,13 @@ const struct command command_serve = {
     .name = "serve",
     .doc = "start the server",
     .arguments = "",
+    .options = options,
+    .option_count = ARRAY_LEN(options),
+    .more =
+        "When it is ready it prints a line for each address it listens on. SIGTERM ends it in order, a second one\n"
+        "at once.\n"
+        "Environment and configuration file: docs/configuration.md, or handsd doctor --print-config-docs.\n",
+    .examples = "  handsd serve --data ~/.handsd\n"
+                "  SESSION_API_KEY=secret handsd serve --host 0.0.0.0 --legacy-port off\n",
     .run = serve_run,
 };
