@@ -50,7 +50,7 @@ static void add_activity(const struct show *s, uint64_t now, size_t cells, struc
             buf_addf(out, "%zu calls: ", s->open.n);
         show_action_title(s, json_root(last->doc), cells, out);
     } else if (!s->wish) {
-        buf_add_cstr(out, s->reasoning.n > 0 ? "thinking" : s->said.n > 0 ? "answering" : "asking the model");
+        buf_add_cstr(out, s->said.n > 0 ? "answering" : s->reasoning.n > 0 ? "thinking" : "asking the model");
     }
     autobuf time = {0};
     if (since > 0 && now - since >= NS_PER_S) {
