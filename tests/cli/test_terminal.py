@@ -119,6 +119,23 @@ def test_progress_on_long_work(start):
     assert shown.exit_status() == 130
 
 
+def test_an_answer_appears_as_it_is_written(tmp_path):
+    from model_server import ModelServer
+    said = "The first paragraph is long enough to fill more than one line of a narrow terminal.\n\n- a point\n\nThe end."
+    model = ModelServer()
+    model.plays({"reasoning": "I have to think about this.", "text": said, "pause": 0.05, "piece": 4})
+    command = [HANDSD, "run", "Go.", "--model", "openai/gpt-4o-mini", "--base-url", f"{model.url}/v1", "--data", tmp_path / "data",
+               "--workspace", tmp_path]
+    with Terminal(command, width=50, env={"LLM_API_KEY": "k"}) as shown:
+        half = shown.wait("● The first paragraph is long")
+        assert "The end." not in half and "answering" in half
+        assert shown.exit_status() == 0
+        screen = shown.screen()
+    model.close()
+    assert "● The first paragraph is long enough to fill more\n  than one line of a narrow terminal.\n\n  - a point\n\n  The end.\n" in screen
+    assert screen.count("The end.") == 1 and "answering" not in screen
+
+
 def test_long_output_is_cut(start):
     shown = start([terminal("seq 1 500"), {"text": "Done."}])
     assert shown.exit_status() == 0
