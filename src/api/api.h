@@ -29,6 +29,7 @@ struct api_config {
     struct pool *pool;
     struct loop *loop;
     struct server *server;
+    struct outward *outward;
     /* Session keys, as for the listener: sockets may send one as their first message. */
     const struct str *keys;
     size_t key_count;
@@ -36,6 +37,7 @@ struct api_config {
     struct str working_dir;                    /* absolute: what a relative workspace is relative to */
     struct str root_path;                      /* path of web_url, or STR_NONE */
     struct str workspace_path;                 /* absolute: below it conversations of 0.53 get theirs */
+    struct str feedback_url;                   /* where feedback is sent; empty: nowhere */
     const struct static_files *swagger_files;  /* for /docs; NULL: it is a plain list */
     const char *build_git_sha, *build_git_ref; /* shown in /server_info; NULL: "unknown" */
     double command_max_seconds;                /* likewise: longest timeout of an agent's command */

@@ -75,6 +75,9 @@ static const struct key keys[] = {
      "`error`, `warn`, `info` or `debug`. `DEBUG=1` is `debug`."},
     {"workspace_path", TYPE_TEXT, AT(workspace_path), "workspace/project", 0, 0,
      "Directory below which conversations of the 0.53 API get a workspace of their own, named like the conversation."},
+    {"feedback_url", TYPE_TEXT, AT(feedback_url), NULL, 0, 0,
+     "An http or https address that feedback given on the 0.53 API is sent to, with the conversation it is about. Without it, "
+     "feedback is kept in the database only."},
     UNUSED("conversation_worktree_root", "Accepted; not used yet."),
     UNUSED("bash_events_dir", "Accepted; the events of commands are in the database."),
     LATER("bash_events_retention_seconds"),

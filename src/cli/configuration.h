@@ -18,6 +18,7 @@ struct configuration {
     struct arena *arena; /* all text */
     struct text_list session_api_keys, allow_cors_origins, allowed_hosts;
     struct str secret_key, allow_cors_origin_regex, web_url, conversations_path, database_url, workspace_path;
+    struct str feedback_url;
     const char *key_source; /* what gave session_api_keys; NULL: nothing */
     struct text_list later; /* keys that were given a value but are not used yet */
     struct str session_key; /* the first session key wherever it came from: reads what Python wrote */

@@ -1,44 +1,35 @@
 /* GET /api/file/download-trajectory/{id}: a conversation's files as a zip. A worker makes it in slices, one when the client
  * has taken the one before: no job waits, and a slice is all that is in memory. */
 #include "api/agent_server/app.h"
+#include "api/slices.h"
 #include "base/cleanup.h"
-#include "base/log.h"
-#include "base/thread.h"
 #include "conversation/export.h"
 #include "net/archive_zip.h"
 
-#define SLICE_BYTES (256 * 1024)     /* of the archive; a slice ends behind the file that fills it */
-#define SLICE_READ (4 * 1024 * 1024) /* of what goes into it: a job is short, however well that packs */
+#define SLICE_READ (4 * 1024 * 1024) /* of what goes into a slice: a job is short, however well that packs */
 
 struct trajectory {
-    struct server *server;
-    struct pool *pool;
     struct export *export;
     struct archive_zip *zip;
     struct str root; /* "<hex>/" */
     char root_text[UUID_HEX_LEN + 2];
-    uint64_t stream;
-    struct buf out;
-    pthread_mutex_t lock;
-    bool busy;   /* a job has it */
-    bool room;   /* the client wants more, which came during a job */
-    bool closed; /* the stream has ended */
-    bool over;   /* there is no more */
+    struct buf *out; /* of the present slice */
+    struct buf head; /* what was packed before the first */
 };
 
-static void trajectory_free(struct trajectory *t)
+static void trajectory_free(void *arg)
 {
+    struct trajectory *t = arg;
     archive_zip_free(t->zip);
     export_free(t->export);
-    buf_deinit(&t->out);
-    pthread_mutex_destroy(&t->lock);
+    buf_deinit(&t->head);
     free(t);
 }
 
 static void on_bytes(void *arg, struct str data)
 {
     struct trajectory *t = arg;
-    buf_add(&t->out, data);
+    buf_add(t->out, data);
 }
 
 /* ---- one slice ---- */
@@ -56,77 +47,27 @@ static bool add_file(struct trajectory *t, size_t *read, struct err **e)
     return archive_zip_add(t->zip, buf_str(&name), file.content, file.more, file.time_us, e);
 }
 
-/* True if something was written: then on_room comes. */
-static bool make_slice(struct trajectory *t)
+static bool make_slice(void *arg, struct buf *out, bool *more, struct err **e)
 {
-    autoerr e = NULL;
+    struct trajectory *t = arg;
+    autoerr why = NULL;
     size_t read = 0;
-    bool more = true;
-    while (more && t->out.n < SLICE_BYTES && read < SLICE_READ)
-        more = add_file(t, &read, &e);
+    buf_add(out, buf_str(&t->head));
+    buf_deinit(&t->head);
+    t->out = out;
+    *more = true;
+    while (*more && out->n < SLICE_BYTES && read < SLICE_READ)
+        *more = add_file(t, &read, &why);
     export_rest(t->export);
-    if (!more && !e)
-        archive_zip_end(t->zip, &e);
-    bool wrote = !e && t->out.n > 0;
-    if (wrote)
-        server_stream_write(t->server, t->stream, bytes_take(&t->out));
-    if (more)
-        return wrote;
-    if (e)
-        log_warn("a trajectory download ends early: %s", err_text(e));
-    t->over = true;
-    server_stream_end(t->server, t->stream, !e);
-    return wrote;
+    if (!*more && !why)
+        archive_zip_end(t->zip, &why);
+    t->out = &t->head;
+    if (why)
+        *e = steal(why);
+    return !*e;
 }
 
-static void slice_run(void *arg)
-{
-    struct trajectory *t = arg;
-    bool again = false, closed = false;
-    bool wrote = false;
-    WITH_LOCK(&t->lock)
-    closed = t->closed;
-    if (!closed)
-        wrote = make_slice(t);
-    WITH_LOCK(&t->lock)
-    {
-        closed = t->closed;
-        again = !closed && !t->over && (t->room || !wrote);
-        t->room = false;
-        t->busy = again;
-    }
-    if (again)
-        pool_submit_long(t->pool, slice_run, t);
-    else if (closed)
-        trajectory_free(t);
-}
-
-static void on_room(void *arg)
-{
-    struct trajectory *t = arg;
-    bool start = false;
-    WITH_LOCK(&t->lock)
-    {
-        start = !t->busy && !t->over;
-        t->room = t->busy;
-        t->busy = t->busy || start;
-    }
-    if (start)
-        pool_submit_long(t->pool, slice_run, t);
-}
-
-static void on_closed(void *arg)
-{
-    struct trajectory *t = arg;
-    bool busy = false;
-    WITH_LOCK(&t->lock)
-    {
-        t->closed = true;
-        busy = t->busy;
-    }
-    if (!busy)
-        trajectory_free(t);
-}
+static const struct slices_maker maker = {make_slice, trajectory_free, "a trajectory download"};
 
 /* ---- the route ---- */
 
@@ -151,10 +92,7 @@ static void download_trajectory(struct request *r, const void *argsp)
     const struct id_args *args = argsp;
     struct trajectory *t = xcalloc(1, sizeof(*t));
     autoerr e = NULL;
-    pthread_mutex_init(&t->lock, NULL);
-    t->server = request_server(r);
-    t->pool = app_of(r)->config.pool;
-    t->busy = true;
+    t->out = &t->head;
     if (!trajectory_open(t, r, &args->id, &e)) {
         trajectory_free(t);
         if (e->kind == ERR_NOT_FOUND)
@@ -166,8 +104,7 @@ static void download_trajectory(struct request *r, const void *argsp)
     autobuf disposition = {0};
     buf_addf(&disposition, "attachment; filename=\"%.*s.zip\"", UUID_HEX_LEN, t->root.p);
     request_set_header(r, STR("content-disposition"), buf_str(&disposition));
-    t->stream = request_stream(r, 200, "application/octet-stream", -1, on_room, on_closed, t);
-    pool_submit_long(t->pool, slice_run, t);
+    slices_stream(r, "application/octet-stream", &maker, t);
 }
 
 static const struct route_response trajectory_responses[] = {

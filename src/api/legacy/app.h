@@ -5,10 +5,12 @@
 extern const struct route_table legacy_conversation_routes; /* conversations.c */
 extern const struct route_table legacy_create_routes;       /* create.c */
 extern const struct route_table legacy_event_routes;        /* events.c */
+extern const struct route_table legacy_feedback_routes;     /* feedback.c */
 extern const struct route_table legacy_file_routes;         /* files.c */
 extern const struct route_table legacy_git_routes;          /* git.c */
 extern const struct route_table legacy_runtime_routes;      /* runtime.c */
 extern const struct route_table legacy_server_routes;       /* server.c */
+extern const struct route_table legacy_trajectory_routes;   /* trajectory.c */
 
 /* Components of the OpenAPI document that no decoding table describes. components.c */
 extern const struct openapi_component legacy_components[];
