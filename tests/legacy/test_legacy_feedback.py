@@ -49,7 +49,7 @@ def test_what_is_no_feedback(server, work, body):
 
 def feedback_in(data):
     with sqlite3.connect(data / "handsd.db") as db:
-        return dict(db.execute("SELECT key, value FROM doc WHERE space = 'feedback' ORDER BY key"))
+        return dict(db.execute("SELECT name, value FROM document WHERE space = 'feedback' ORDER BY name"))
 
 
 def test_feedback_is_kept_also_when_the_conversation_goes(tmp_path, work):

@@ -9,15 +9,18 @@
 #define SEQ 10
 #define HEAD "{\"id\":\"aa\",\"timestamp\":\"2026-08-22T16:34:56.200000\","
 #define ACTION(tool, action)                                                                                 \
-    HEAD "\"source\":\"agent\",\"thought\":[{\"type\":\"text\",\"text\":\"T\"}],\"action\":" action         \
+    HEAD "\"source\":\"agent\",\"thought\":[{\"type\":\"text\",\"text\":\"T\"}],\"action\":" action          \
          ",\"tool_name\":\"" tool "\",\"tool_call_id\":\"c1\",\"tool_call\":{\"id\":\"c1\",\"name\":\"" tool \
          "\",\"arguments\":\"{\\\"x\\\": 1}\"},\"llm_response_id\":\"r1\",\"kind\":\"ActionEvent\"}"
-#define OBSERVATION(tool, fields)                                                                      \
-    HEAD "\"source\":\"environment\",\"tool_name\":\"" tool                                            \
-         "\",\"tool_call_id\":\"c1\",\"observation\":{\"content\":[{\"type\":\"text\",\"text\":\"O\"}]," fields \
-         "},\"action_id\":\"aa\",\"kind\":\"ObservationEvent\"}"
+#define OBSERVATION(tool, fields)                                                                              \
+    HEAD                                                                                                       \
+        "\"source\":\"environment\",\"tool_name\":\"" tool                                                     \
+        "\",\"tool_call_id\":\"c1\",\"observation\":{\"content\":[{\"type\":\"text\",\"text\":\"O\"}]," fields \
+        "},\"action_id\":\"aa\",\"kind\":\"ObservationEvent\"}"
 #define EVENT(kind, source, fields) HEAD "\"source\":\"" source "\"," fields "\"kind\":\"" kind "\"}"
-#define STATUS(value) EVENT("ConversationStateUpdateEvent", "environment", "\"key\":\"execution_status\",\"value\":\"" value "\",")
+#define STATUS(value)                                    \
+    EVENT("ConversationStateUpdateEvent", "environment", \
+          "\"key\":\"execution_status\",\"value\":\"" value "\",")
 
 static const struct row {
     const char *event, *side;
@@ -29,9 +32,10 @@ static const struct row {
      "\"cwd\":null,\"hidden\":false,\"confirmation_state\":\"confirmed\"}}"},
     {ACTION("terminal", "{\"command\":\"ls\",\"kind\":\"TerminalAction\"}"), "{\"confirm\":true}", "run",
      "\"confirmation_state\":\"awaiting_confirmation\""},
-    {ACTION("file_editor", "{\"command\":\"view\",\"path\":\"/p\",\"kind\":\"FileEditorAction\"}"), "", "read",
-     "\"message\":\"Reading file: /p\""},
-    {ACTION("file_editor", "{\"command\":\"insert\",\"path\":\"/p\",\"insert_line\":3,\"kind\":\"FileEditorAction\"}"),
+    {ACTION("file_editor", "{\"command\":\"view\",\"path\":\"/p\",\"kind\":\"FileEditorAction\"}"), "",
+     "read", "\"message\":\"Reading file: /p\""},
+    {ACTION("file_editor",
+            "{\"command\":\"insert\",\"path\":\"/p\",\"insert_line\":3,\"kind\":\"FileEditorAction\"}"),
      "", "edit", "\"insert_line\":3,\"content\":\"\",\"start\":1,\"end\":-1"},
     {ACTION("think", "{\"thought\":\"more\",\"kind\":\"ThinkAction\"}"), "", "think",
      "\"args\":{\"thought\":\"T\\nmore\"}"},
@@ -42,33 +46,42 @@ static const struct row {
     {ACTION("glob", "{\"pattern\":\"*\",\"path\":null,\"kind\":\"GlobAction\"}"), "", "call_tool_mcp",
      "\"arguments\":{\"pattern\":\"*\"}"},
     {ACTION("none", "null"), "", "call_tool_mcp", "\"arguments\":{\"x\":1}"},
-    {OBSERVATION("terminal", "\"command\":\"ls\",\"exit_code\":0,\"metadata\":{\"exit_code\":0},\"kind\":\"TerminalObservation\""),
+    {OBSERVATION(
+         "terminal",
+         "\"command\":\"ls\",\"exit_code\":0,\"metadata\":{\"exit_code\":0},\"kind\":\"TerminalObservation\""),
      "{\"cause\":9}", "run", "\"cause\":144,\"observation\":\"run\""},
-    {OBSERVATION("terminal", "\"is_error\":true,\"kind\":\"TerminalObservation\""), "", "error", "\"content\":\"O\""},
-    {OBSERVATION("file_editor", "\"command\":\"view\",\"path\":\"/p\",\"kind\":\"FileEditorObservation\""), "", "read",
-     "\"extras\":{\"path\":\"/p\",\"impl_source\":\"oh_aci\"}"},
-    {OBSERVATION("file_editor", "\"command\":\"create\",\"path\":\"/p\",\"prev_exist\":false,\"new_content\":\"a\\n\","
-                                "\"kind\":\"FileEditorObservation\""),
+    {OBSERVATION("terminal", "\"is_error\":true,\"kind\":\"TerminalObservation\""), "", "error",
+     "\"content\":\"O\""},
+    {OBSERVATION("file_editor", "\"command\":\"view\",\"path\":\"/p\",\"kind\":\"FileEditorObservation\""),
+     "", "read", "\"extras\":{\"path\":\"/p\",\"impl_source\":\"oh_aci\"}"},
+    {OBSERVATION("file_editor",
+                 "\"command\":\"create\",\"path\":\"/p\",\"prev_exist\":false,\"new_content\":\"a\\n\","
+                 "\"kind\":\"FileEditorObservation\""),
      "", "edit", "\"diff\":\"--- /p\\n+++ /p\\n@@ -0,0 +1,1 @@\\n+a\\n\",\"_diff_cache\":null"},
     {OBSERVATION("think", "\"kind\":\"ThinkObservation\""), "", "think", "\"extras\":{}"},
     {OBSERVATION("finish", "\"kind\":\"FinishObservation\""), "", "", NULL},
     {OBSERVATION("fetch", "\"kind\":\"MCPToolObservation\""), "", "mcp",
      "\"content\":\"{\\\"meta\\\":null,\\\"content\\\":[{\\\"type\\\":\\\"text\\\",\\\"text\\\":\\\"O\\\"}],"
      "\\\"isError\\\":false}\""},
-    {OBSERVATION("grep", "\"kind\":\"GrepObservation\""), "", "mcp", "\"extras\":{\"name\":\"grep\",\"arguments\":{}}"},
+    {OBSERVATION("grep", "\"kind\":\"GrepObservation\""), "", "mcp",
+     "\"extras\":{\"name\":\"grep\",\"arguments\":{}}"},
     {EVENT("SystemPromptEvent", "agent", "\"system_prompt\":{\"text\":\"S\"},\"tools\":[],"), "", "system",
      "\"args\":{\"content\":\"S\",\"tools\":[],\"openhands_version\":\"0.53.0\",\"agent_class\":\"CodeActAgent\"}"},
-    {EVENT("MessageEvent", "user", "\"llm_message\":{\"content\":[{\"text\":\"hi\"},{\"image_urls\":[\"u\"]}]},"), "",
-     "message", "\"args\":{\"content\":\"hi\",\"file_urls\":[],\"image_urls\":[\"u\"],\"wait_for_response\":false}"},
     {EVENT("MessageEvent", "user",
-           "\"llm_message\":{\"content\":[{\"text\":\"hi\"}]},\"activated_skills\":[\"s\"],\"extended_content\":[{\"text\":\"k\"}],"),
+           "\"llm_message\":{\"content\":[{\"text\":\"hi\"},{\"image_urls\":[\"u\"]}]},"),
+     "", "message",
+     "\"args\":{\"content\":\"hi\",\"file_urls\":[],\"image_urls\":[\"u\"],\"wait_for_response\":false}"},
+    {EVENT(
+         "MessageEvent", "user",
+         "\"llm_message\":{\"content\":[{\"text\":\"hi\"}]},\"activated_skills\":[\"s\"],\"extended_content\":[{\"text\":\"k\"}],"),
      "", "message recall recall", "\"cause\":161,\"observation\":\"recall\""},
     {EVENT("MessageEvent", "agent", "\"llm_message\":{\"content\":[{\"text\":\"yes\"}]},"),
      "{\"usage\":{\"model\":\"m\",\"cost\":0.5,\"prompt\":7}}", "message",
      "\"llm_metrics\":{\"accumulated_cost\":0.5,\"max_budget_per_task\":null,\"accumulated_token_usage\":{\"model\":\"m\","
      "\"prompt_tokens\":7,"},
     {EVENT("AgentErrorEvent", "agent", "\"error\":\"E\","), "{\"cause\":9}", "error", "\"cause\":144"},
-    {EVENT("AgentErrorEvent", "agent", "\"error\":\"E\","), "{\"cause\":11}", "error", "\"message\":\"E\",\"observation\""},
+    {EVENT("AgentErrorEvent", "agent", "\"error\":\"E\","), "{\"cause\":11}", "error",
+     "\"message\":\"E\",\"observation\""},
     {EVENT("UserRejectObservation", "environment", "\"rejection_reason\":\"no\","), "", "user_rejected",
      "\"content\":\"no\",\"extras\":{}}"},
     {EVENT("ConversationErrorEvent", "environment", "\"code\":\"C\",\"detail\":\"d\","), "", "error",
@@ -86,10 +99,12 @@ static const struct row {
      "change_agent_state agent_state_changed agent_state_changed", "\"agent_state\":\"awaiting_user_input\""},
     {STATUS("paused"), "", "agent_state_changed", "\"agent_state\":\"paused\""},
     {STATUS("paused"), "{\"stopped\":true}", "agent_state_changed", "\"agent_state\":\"stopped\""},
-    {STATUS("waiting_for_confirmation"), "", "agent_state_changed", "\"agent_state\":\"awaiting_user_confirmation\""},
+    {STATUS("waiting_for_confirmation"), "", "agent_state_changed",
+     "\"agent_state\":\"awaiting_user_confirmation\""},
     {STATUS("finished"), "", "agent_state_changed", "\"agent_state\":\"finished\""},
     {STATUS("finished"), "{\"said\":true}", "agent_state_changed", "\"agent_state\":\"awaiting_user_input\""},
-    {STATUS("error"), "{\"reason\":\"R\"}", "agent_state_changed", "\"agent_state\":\"error\",\"reason\":\"R\""},
+    {STATUS("error"), "{\"reason\":\"R\"}", "agent_state_changed",
+     "\"agent_state\":\"error\",\"reason\":\"R\""},
     {STATUS("stuck"), "", "agent_state_changed", "\"agent_state\":\"error\""},
     {STATUS("deleting"), "", "", NULL},
     {STATUS("nonsense"), "", "", NULL},
