@@ -167,11 +167,6 @@ struct str agent_mcp_servers(const struct agent *a)
     return buf_str(&a->mcp_servers);
 }
 
-bool agent_has_analyzer(const struct agent *a)
-{
-    return a->has_analyzer;
-}
-
 const struct tool_set *step_tools(const struct agent *a, const struct agent_host *host, struct arena *arena)
 {
     struct tool_set *set = arena_alloc(arena, sizeof(*set));

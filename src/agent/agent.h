@@ -25,7 +25,6 @@ void agent_unref(struct agent *a);
 struct llm *agent_llm(const struct agent *a);
 /* ERR_INVALID names the first tool of the configuration that does not exist. */
 bool agent_check(const struct agent *a, struct err **e);
-bool agent_has_analyzer(const struct agent *a);
 bool agent_condenses(const struct agent *a); /* it has a condenser that a request can be made to */
 /* Its enabled MCP servers, {name: server} as JSON with references to secrets as they are; empty: there are none. */
 struct str agent_mcp_servers(const struct agent *a);

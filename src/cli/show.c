@@ -499,11 +499,6 @@ void show_note(struct show *s, enum style style, const char *text)
     console_flush(s->console);
 }
 
-size_t show_waiting(const struct show *s)
-{
-    return s->open.n;
-}
-
 void show_waiting_in_full(struct show *s)
 {
     for (size_t i = 0; i < s->open.n; i++)

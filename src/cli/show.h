@@ -22,7 +22,6 @@ void show_tick(struct show *s); /* draws the status again, as time goes by */
 void show_set_wish(struct show *s, const char *text);
 void show_note(struct show *s, enum style style, const char *text);
 /* The actions that wait for the user's word, each with its risk. */
-size_t show_waiting(const struct show *s);
 void show_question(struct show *s);
 /* Actions were shown before the user joined: their titles again. */
 void show_waiting_in_full(struct show *s);

@@ -137,7 +137,7 @@ static struct state *first_state(struct conversations *s, const struct conversat
         err_prefix(e, analyzer == own ? "agent.security_analyzer" : "security_analyzer");
         return NULL;
     }
-    analyzer_unref(usable);
+    analyzer_free(usable);
     struct config *config = config_make(&source, s->config.secrets, s->config.env, e);
     if (!config)
         return NULL;

@@ -18,7 +18,6 @@ struct import_target {
  * written. ERR_CONFLICT: the conversation is there already. ERR_INVALID says what is wrong with them. */
 struct import *import_begin(const struct import_target *target, struct str state, struct str meta,
                             int64_t changed_us, struct err **e);
-const struct uuid *import_id(const struct import *m);
 /* The next event, in the order of the log. False: it cannot be kept, and is left out; or the import has failed. */
 bool import_event(struct import *m, struct str text, struct err **e);
 bool import_failed(const struct import *m);

@@ -198,11 +198,6 @@ void import_free(struct import *m)
     free(m);
 }
 
-const struct uuid *import_id(const struct import *m)
-{
-    return &m->id;
-}
-
 /* ---- statistics ---- */
 
 static const struct {

@@ -180,7 +180,7 @@ static void analyzer_renew(struct turn *t)
     if (json != t->analyzer_json) {
         autojson doc = json ? json_parse_trusted(bytes_str(json), NULL) : NULL;
         bytes_unref(t->analyzer_json);
-        analyzer_unref(t->analyzer);
+        analyzer_free(t->analyzer);
         t->analyzer_json = bytes_ref(json);
         t->analyzer = json ? analyzer_new(json_root(doc), NULL) : NULL;
         if (json && !t->analyzer)
@@ -248,7 +248,7 @@ static void turn_end(struct turn *t)
     buf_deinit(&t->cwd);
     turn_hooks_clear(t);
     bytes_unref(steal(t->analyzer_json));
-    analyzer_unref(steal(t->analyzer));
+    analyzer_free(steal(t->analyzer));
 }
 
 /* Configuration and view as they are now. */

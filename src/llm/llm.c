@@ -251,8 +251,3 @@ int64_t llm_context_window(const struct llm *l)
 {
     return l->context_window;
 }
-
-bool llm_is_scripted(const struct llm *l)
-{
-    return l->provider->play != NULL;
-}

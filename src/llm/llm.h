@@ -78,7 +78,6 @@ bool llm_streams(const struct llm *l);
 int64_t llm_max_message_chars(const struct llm *l);
 bool llm_vision(const struct llm *l);
 int64_t llm_context_window(const struct llm *l); /* tokens of input; 0: not known */
-bool llm_is_scripted(const struct llm *l);
 
 /* What llm calls go out by. One per server; borrowed by every call. */
 struct llm_context {

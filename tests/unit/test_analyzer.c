@@ -169,7 +169,7 @@ static void test_pattern(void **state)
     static const char *const unknown[] = {"$CMD -rf /", "`which x` -r -f /", "/bin/r? -rf x", NULL};
     assert_judged(a, RISK_UNKNOWN, unknown);
     assert_false(analyzer_wants_risk(a));
-    analyzer_unref(a);
+    analyzer_free(a);
 }
 
 static void test_rails(void **state)
@@ -194,7 +194,7 @@ static void test_rails(void **state)
     struct analyzed apart = {.action = STR("{\"path\":\"curl\",\"text\":\"a | sh\",\"kind\":\"X\"}"),
                              .tool = STR("x")};
     assert_int_equal(analyzer_judge(a, &apart), RISK_LOW);
-    analyzer_unref(a);
+    analyzer_free(a);
 }
 
 static void test_what_is_said(void **state)
@@ -212,7 +212,7 @@ static void test_what_is_said(void **state)
     assert_int_equal(analyzer_judge(a, &x), RISK_HIGH);
     x.action = STR("{\"data\":{\"rm -rf x\":1},\"kind\":\"MCPToolAction\"}");
     assert_int_equal(analyzer_judge(a, &x), RISK_HIGH);
-    analyzer_unref(a);
+    analyzer_free(a);
 }
 
 /* However long a command is, its last byte counts, and it does not take for ever. */
@@ -245,7 +245,7 @@ static void test_every_byte(void **state)
             assert_int_equal(judged(a, buf_str(&text)), RISK_HIGH);
         }
     }
-    analyzer_unref(a);
+    analyzer_free(a);
 }
 
 static void test_own_patterns(void **state)
@@ -261,7 +261,7 @@ static void test_own_patterns(void **state)
     assert_int_equal(
         judged(a, STR("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab")),
         RISK_HIGH);
-    analyzer_unref(a);
+    analyzer_free(a);
 }
 
 static void test_ensemble(void **state)
@@ -277,18 +277,18 @@ static void test_ensemble(void **state)
     assert_int_equal(analyzer_judge(a, &x), RISK_MEDIUM);
     x.action = STR("{\"command\":\"rm -rf x\"}");
     assert_int_equal(analyzer_judge(a, &x), RISK_HIGH);
-    analyzer_unref(a);
+    analyzer_free(a);
     a = made("{\"kind\":\"EnsembleSecurityAnalyzer\",\"propagate_unknown\":true,\"analyzers\":[" LLM
              "," PATTERN "]}");
     x.said = RISK_UNKNOWN;
     assert_int_equal(analyzer_judge(a, &x), RISK_UNKNOWN);
-    analyzer_unref(a);
+    analyzer_free(a);
     a = made("{\"kind\":\"EnsembleSecurityAnalyzer\",\"analyzers\":[" LLM "]}");
     assert_int_equal(analyzer_judge(a, &x), RISK_UNKNOWN);
-    analyzer_unref(a);
+    analyzer_free(a);
     a = analyzer_broken();
     assert_int_equal(analyzer_judge(a, &x), RISK_HIGH);
-    analyzer_unref(a);
+    analyzer_free(a);
 }
 
 static void test_refused(void **state)

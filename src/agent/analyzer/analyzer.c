@@ -3,7 +3,6 @@
 #include "agent/analyzer/pattern.h"
 #include "agent/internal.h"
 #include "base/utf8.h"
-#include <stdatomic.h>
 
 enum analyzer_kind { ANALYZER_LLM, ANALYZER_PATTERN, ANALYZER_RAILS, ANALYZER_ENSEMBLE, ANALYZER_KINDS };
 
@@ -17,7 +16,6 @@ static const char *const kinds[ANALYZER_KINDS] = {
 static const char *const elsewhere[] = {"GraySwanAnalyzer", "ToolShieldLLMSecurityAnalyzer"};
 
 struct analyzer {
-    atomic_uint refs;
     enum analyzer_kind kind;
     struct pattern_set *patterns;
     struct analyzer *children[ANALYZERS_MAX];
@@ -25,19 +23,12 @@ struct analyzer {
     bool propagate_unknown;
 };
 
-struct analyzer *analyzer_ref(struct analyzer *a)
+void analyzer_free(struct analyzer *a)
 {
-    if (a)
-        atomic_fetch_add_explicit(&a->refs, 1, memory_order_relaxed);
-    return a;
-}
-
-void analyzer_unref(struct analyzer *a)
-{
-    if (!a || atomic_fetch_sub_explicit(&a->refs, 1, memory_order_acq_rel) != 1)
+    if (!a)
         return;
     for (size_t i = 0; i < a->child_count; i++)
-        analyzer_unref(a->children[i]);
+        analyzer_free(a->children[i]);
     pattern_set_free(a->patterns);
     free(a);
 }
@@ -134,7 +125,6 @@ static struct analyzer *one_new(const struct json_value *config, unsigned depth,
     if (!kind_read(json_get_str(config, "kind"), &kind, e))
         return NULL;
     struct analyzer *a = xcalloc(1, sizeof(*a));
-    a->refs = 1;
     a->kind = kind;
     bool ok = true;
     if (kind == ANALYZER_PATTERN)
@@ -143,14 +133,13 @@ static struct analyzer *one_new(const struct json_value *config, unsigned depth,
         ok = ensemble_read(a, config, depth, e);
     if (ok)
         return a;
-    analyzer_unref(a);
+    analyzer_free(a);
     return NULL;
 }
 
 struct analyzer *analyzer_broken(void)
 {
     struct analyzer *a = xcalloc(1, sizeof(*a));
-    a->refs = 1;
     a->kind = ANALYZER_KINDS;
     return a;
 }

@@ -1,5 +1,5 @@
 /* analyzer: judges the risk of an action before it runs, by what the model said of it, by patterns, by rules about shell
- * commands, or by the worst of several. Immutable and counted; any thread may judge with it. What it cannot judge within its
+ * commands, or by the worst of several. Immutable: any thread may judge with it. What it cannot judge within its
  * limits is HIGH. Nothing of an action is cut away before it is looked at. */
 #pragma once
 #include "agent/agent.h"
@@ -16,8 +16,7 @@ struct analyzer;
 struct analyzer *analyzer_new(const struct json_value *config, struct err **e);
 /* One that was stored and cannot be read any more: everything is HIGH. */
 struct analyzer *analyzer_broken(void);
-struct analyzer *analyzer_ref(struct analyzer *a);
-void analyzer_unref(struct analyzer *a);
+void analyzer_free(struct analyzer *a);
 /* Is the model to be asked for a `security_risk` with each call? */
 bool analyzer_wants_risk(const struct analyzer *a);
 bool analyzer_config_wants_risk(const struct json_value *config); /* the same, without making it */

@@ -347,11 +347,6 @@ size_t view_count(const struct view *v)
     return v->items.n;
 }
 
-bool view_has_system_prompt(const struct view *v)
-{
-    return v->has_system;
-}
-
 uint64_t view_turns(const struct view *v)
 {
     return v->turns;

@@ -22,7 +22,6 @@ void view_free(struct view *v);
  * parse (it is ours) is ERR_INTERNAL. */
 bool view_add(struct view *v, enum event_kind kind, struct str json, struct err **e);
 size_t view_count(const struct view *v); /* model-visible events */
-bool view_has_system_prompt(const struct view *v);
 uint64_t view_turns(const struct view *v); /* assistant answers so far (distinct llm_response_id) */
 /* Actions without a result, in call order. */
 size_t view_open(const struct view *v);

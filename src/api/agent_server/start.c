@@ -292,7 +292,7 @@ bool analyzer_check(const struct json_value *v, const struct json_path *path, st
 {
     autoerr e = NULL;
     struct analyzer *analyzer = json_is_null(v) ? NULL : analyzer_new(v, &e);
-    analyzer_unref(analyzer);
+    analyzer_free(analyzer);
     if (!e)
         return true;
     if (e->code)
