@@ -23,6 +23,7 @@ void import_batch_free(struct import_batch *b)
         bytes_unref(b->events.at[i].json);
         bytes_unref(b->events.at[i].reduced);
         free((char *)b->events.at[i].search_text.p);
+        free((char *)b->events.at[i].side.p);
     }
     vec_deinit(&b->events);
     vec_deinit(&b->usage);

@@ -5,6 +5,7 @@
 #include "conversation/import_event.h"
 #include "conversation/import_tree.h"
 #include "conversation/open_actions.h"
+#include "conversation/side.h"
 #include "conversation/state.h"
 
 /* One commit: so many events, or about so many bytes. */
@@ -37,6 +38,7 @@ struct import {
     struct import_clock clock;
     struct import_tree tree;
     struct open_actions open; /* of all branches together */
+    struct side_tracker side;
     struct import_batch *batch;
     uint32_t next_seq, queued_branches;
     int64_t last_node; /* where a log stands that does not say; -1: nowhere */

@@ -191,6 +191,7 @@ void import_free(struct import *m)
     json_doc_free(m->meta_doc);
     import_tree_deinit(&m->tree);
     open_actions_deinit(&m->open);
+    side_deinit(&m->side);
     buf_deinit(&m->problem);
     err_free(m->failed);
     pthread_mutex_destroy(&m->lock);

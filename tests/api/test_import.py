@@ -455,3 +455,17 @@ def test_what_export_refuses(folder, one, data, tmp_path):
     assert os.listdir(tmp_path / "none") == []  # nothing of the attempt
     for wrong in (["export"], ["export", "me"], ["export", ID, "--all"]):
         assert handsd(*wrong, "--data", data).returncode == 2
+
+
+def test_on_port_3000_a_result_names_its_action(folder, one, data):
+    """An imported log has what the 0.53 API needs to know of it; so has the end of a call that was open."""
+    event_files(one)[-2].unlink()  # the result
+    event_files(one)[-1].unlink()
+    change(one / "base_state.json", leaf_event_id=None)
+    take(folder, data)
+    take(STORED, data.parent / "whole")
+    for place, kind in ((data, "error"), (data.parent / "whole", "run")):
+        with Handsd(place) as server:
+            seen = server.legacy.get(f"/api/conversations/{ID}/events").json()["events"]
+            action = next(e for e in seen if e.get("action") == "run")
+            assert [e["observation"] for e in seen if e.get("cause") == action["id"]] == [kind]
