@@ -13,6 +13,14 @@ static char *path_in(const struct data *d, const char *name)
     return (char *)buf_take(&path).p;
 }
 
+/* A data directory often lies in the project that an agent works on, and holds a key: `git add` shall pass it over. That
+ * the file cannot be written spoils nothing else. */
+static void hide_from_git(const struct data *d)
+{
+    autofree char *path = path_in(d, ".gitignore");
+    file_write_atomic(path, STR("*\n"), 0600, NULL);
+}
+
 bool data_open(struct data *d, const struct configuration *config, const char *dir, struct err **e)
 {
     *d = (struct data){0};
@@ -20,10 +28,13 @@ bool data_open(struct data *d, const struct configuration *config, const char *d
         return false;
     autofree char *database = path_in(d, "handsd.db"), *url = path_in(d, DAEMON_URL_FILE),
                   *key = path_in(d, "handsd.key");
+    bool made = access(d->dir.p, F_OK) != 0;
     d->store = store_open(&(struct store_config){.path = database}, e);
     if (!d->store)
         return false;
     unlink(url); /* of a server that was killed */
+    if (made)
+        hide_from_git(d);
     d->secrets = secrets_new(
         &(struct secrets_config){
             .configured = config->secret_key,

@@ -202,6 +202,14 @@ def test_run_by_itself(tmp_path):
     assert (tmp_path / "work" / "primes.sh").exists()
 
 
+def test_a_database_in_a_project_stays_out_of_git(tmp_path):
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    assert handsd("run", "Go.", "--model", "scripted/demo", "--workspace", "elsewhere", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "workspace/conversations/handsd.key").exists()
+    seen = subprocess.run(["git", "-C", tmp_path, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    assert seen == "?? elsewhere/\n"
+
+
 def test_run_prints_events(tmp_path):
     done = handsd("run", "Finish.", "--model", "scripted/finish", "--json", "--data", tmp_path / "data", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
