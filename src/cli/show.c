@@ -27,6 +27,7 @@ void show_free(struct show *s)
     buf_deinit(&s->rest);
     buf_deinit(&s->reasoning);
     buf_deinit(&s->last);
+    buf_deinit(&s->complaint);
     console_free(s->console);
     free(s);
 }
@@ -52,12 +53,26 @@ void show_line(struct show *s, enum style style, const char *first, struct str m
     console_print(s->console, first, "  ", buf_str(&text), true);
 }
 
+void show_shorten(const struct show *s, struct buf *marked)
+{
+    unsigned width = console_width(s->console);
+    size_t max = width == CONSOLE_WIDTH_NONE ? SHOW_LINE_CELLS : (size_t)width * SHOW_LINE_ROWS;
+    size_t cells = text_cells(buf_str(marked));
+    if (cells <= max)
+        return;
+    autobuf more = {0};
+    buf_addf(&more, " %s %zu columns in all", s->glyphs->more, cells);
+    text_cut(marked, max, more.p);
+}
+
 static void print_styled(struct show *s, const struct block *b, const char *first, struct str text)
 {
     autobuf marked = {0};
     text_style(&marked, b->style);
     buf_add(&marked, text);
     text_style(&marked, STYLE_NONE);
+    if (b->max > 0)
+        show_shorten(s, &marked);
     console_print(s->console, first, b->next, buf_str(&marked), b->words);
 }
 
@@ -298,6 +313,10 @@ static void event_failure(struct show *s, const char *before, const struct json_
     if (code.n > 0)
         buf_addf(&text, "%.*s: ", STR_ARG(code));
     buf_add(&text, json_get(event, "detail") ? json_get_str(event, "detail") : json_get_str(event, "error"));
+    if (*before && str_eq(buf_str(&text), buf_str(&s->complaint))) /* title and run: both without a key */
+        return;
+    buf_clear(&s->complaint);
+    buf_add(&s->complaint, buf_str(&text));
     say_end(s);
     show_block(s,
                &(struct block){.first = *before ? "" : "  ", .next = "  ", .style = STYLE_RED, .words = true},
@@ -431,8 +450,10 @@ static void take_update(struct show *s, const struct json_value *event)
         show_take_state(s, value);
     else if (str_is(key, "confirmation_policy"))
         take_policy(s, value);
-    else if (str_is(key, "execution_status") && str_is(json_str(value), "running"))
+    else if (str_is(key, "execution_status") && str_is(json_str(value), "running")) {
         s->waiting_ns = clock_mono_ns();
+        buf_clear(&s->complaint);
+    }
 }
 
 /* Live only: not of the log, and so of no use to a program that reads lines. */

@@ -166,6 +166,8 @@ static void show_command(struct show *s, const struct json_value *event, const s
         buf_clear(&part);
         text_style(&part, STYLE_BOLD);
         buf_add(&part, line);
+        if (!s->careful)
+            show_shorten(s, &part);
         /* As a shell shows it. */
         console_print(s->console, lines++ > 0 || input ? "> " : "$ ", "  ", buf_str(&part), false);
     }
@@ -175,6 +177,20 @@ static void show_command(struct show *s, const struct json_value *event, const s
         autobuf left = {0};
         buf_addf(&left, "%s %zu more line%s", s->glyphs->more, lines, lines == 1 ? "" : "s");
         show_line(s, STYLE_DIM, "  ", buf_str(&left));
+    }
+}
+
+/* A tool of an MCP server: each argument in full. */
+static void show_arguments(struct show *s, const struct json_value *arguments)
+{
+    for (struct json_iter it = json_iter(arguments); json_next(&it);) {
+        autobuf text = {0};
+        buf_addf(&text, "%.*s: ", STR_ARG(it.key));
+        if (json_str(it.value).p)
+            buf_add(&text, json_str(it.value));
+        else
+            json_add(&text, it.value);
+        show_block(s, &(struct block){.first = "  ", .next = "    ", .style = STYLE_DIM}, buf_str(&text));
     }
 }
 
@@ -195,7 +211,11 @@ static void show_call(struct show *s, const struct json_value *event, const stru
 {
     struct str kind = json_get_str(action, "kind");
     autobuf title = {0}, risk = {0};
-    show_action_title(s, event, SHOW_ARGUMENTS_CELLS, &title);
+    const struct json_value *foreign = s->careful ? json_get(action, "data") : NULL;
+    if (foreign)
+        add_word(&title, "", json_get_str(event, "tool_name"));
+    else
+        show_action_title(s, event, SHOW_ARGUMENTS_CELLS, &title);
     show_risk(event, false, &risk);
     if (explain)
         add_summary(s, event, &title);
@@ -206,6 +226,7 @@ static void show_call(struct show *s, const struct json_value *event, const stru
     console_print(s->console, "", "  ", buf_str(&title), true);
     if (s->careful && (str_is(kind, "FileEditorAction") || str_is(kind, "ApplyPatchAction")))
         show_proposal(s, action);
+    show_arguments(s, foreign);
 }
 
 void show_action(struct show *s, const struct json_value *event)

@@ -12,6 +12,8 @@
 #define SHOW_DIFF_LINES 40       /* of an edit */
 #define SHOW_REASONING_LINES 6   /* of what the model thought without saying it */
 #define SHOW_TASK_LINES 8        /* of a user's message */
+#define SHOW_LINE_ROWS 4         /* that one line of any of these takes on a terminal */
+#define SHOW_LINE_CELLS 1000     /* and elsewhere */
 #define SHOW_ARGUMENTS_CELLS 160 /* of another tool's arguments */
 
 struct open_action {
@@ -34,6 +36,7 @@ struct show {
     struct buf said, rest, reasoning;
     bool said_some;  /* a line of it was printed */
     struct buf last; /* id of the action whose title stands above; empty: something else does */
+    struct buf complaint; /* that was shown last in this run */
     const char *wish;
     unsigned frame;
 };
@@ -41,7 +44,7 @@ struct show {
 /* ---- show.c ---- */
 
 /* Prints a text that is cleaned first, its lines behind `first` and `next`. `max` 0: all of its lines; otherwise those
- * in the middle (`ends`) or at the end are left out. */
+ * in the middle (`ends`) or at the end are left out, and a very long one is cut. */
 struct block {
     const char *first, *next;
     enum style style;
@@ -50,6 +53,7 @@ struct block {
 };
 void show_block(struct show *s, const struct block *b, struct str raw);
 void show_line(struct show *s, enum style style, const char *first, struct str marked);
+void show_shorten(const struct show *s, struct buf *marked); /* one line, to what a screen has room for */
 void show_texts(struct buf *out, const struct json_value *content); /* of a list of contents */
 void show_duration(struct buf *out, uint64_t ns, bool exact);
 /* Without the workspace in front of it. */

@@ -31,6 +31,8 @@ static void show_diff_line(struct show *s, const struct diff_line *line, int dig
     buf_addf(&text, "%c ", looks[line->kind].sign);
     text_add(&text, line->text);
     text_style(&text, STYLE_NONE);
+    if (!s->careful)
+        show_shorten(s, &text);
     buf_addf(&next, "  %*s  ", digits > 0 ? digits + 1 : 0, "");
     console_print(s->console, "  ", next.p, buf_str(&text), false);
 }

@@ -5,10 +5,11 @@ import os
 import re
 import signal
 import subprocess
+import sys
 
 import pytest
 
-from handsd import HANDSD, write_script
+from handsd import HANDSD, ROOT, write_script
 from terminal import Terminal
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -141,6 +142,22 @@ def test_long_output_is_cut(start):
     assert shown.exit_status() == 0
     screen = shown.screen()
     assert re.search(r"\n  20\n  … 460 more lines\n  481\n", screen)
+
+
+@pytest.mark.parametrize("width", [40, 200])
+def test_a_line_without_an_end_is_cut(start, width):
+    shown = start([terminal("head -c 20000 /dev/zero | tr '\\0' x"), {"text": "Done."}], width=width)
+    assert shown.exit_status() == 0
+    screen = shown.screen()
+    assert "… 20000 columns in all" in screen.replace("\n  ", "") and screen.count("x") < 5 * width
+    assert "exit code 0" in screen
+
+
+def test_one_failure_is_said_once(tmp_path):
+    """Without a key neither the title nor the run gets an answer."""
+    with Terminal([HANDSD, "run", "Go.", "--model", "openai/none", "--data", tmp_path / "data", "--workspace", tmp_path / "work"]) as shown:
+        assert shown.exit_status() == 1
+        assert shown.screen().count("error: LLMAuthenticationError") == 1
 
 
 def test_hostile_words_stay_words(start, tmp_path):
@@ -290,6 +307,23 @@ def test_what_is_asked_is_shown_whole(start, tmp_path):
     shown.type("no, not that way")
     assert shown.exit_status() == 0 and shown.screen().count("rejected: no, not that way") == 2
     assert not (tmp_path / "work" / "new.txt").exists()
+
+
+def test_what_an_mcp_tool_is_asked_for_is_shown_whole(make_server, tmp_path):
+    (tmp_path / "work").mkdir()
+    text = "first line\n" + "long " * 100 + "\nrm -rf at the end"
+    write_script(tmp_path / "scripts", "play", [{"text": "I ask it.", **call("echo", text=text)}, {"text": "Fine."}])
+    server = make_server(data=tmp_path / "data", scripts=tmp_path / "scripts")
+    servers = {"mcpServers": {"test": {"command": sys.executable, "args": [str(ROOT / "tests" / "support" / "mcp_server.py")]}}}
+    conversation = server.create(tmp_path / "work", "scripted/play", agent_more={"mcp_config": servers},
+                                 confirmation_policy={"kind": "AlwaysConfirm"})
+    with Terminal([HANDSD, "run", "Go.", "--resume", conversation[:6], "--data", tmp_path / "data"]) as shown:
+        screen = shown.wait("why not:")
+        assert "text: first line\n" in screen and "    rm -rf at the end\n" in screen
+        shown.type("no")
+        shown.wait("Why not?")
+        shown.send("Enter")
+        assert shown.exit_status() == 0
 
 
 def test_risky_asks_about_risk(start, tmp_path):
