@@ -87,19 +87,63 @@ void multipart_deinit(struct multipart *m)
 
 /* ---- the head of a part ---- */
 
+static int hex_of(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* RFC 5987, charset "'" language "'" bytes as %XX, in place and as UTF-8. False for another charset or a malformed value. */
+static bool extended_read(struct str *text)
+{
+    struct str rest = *text, charset, language;
+    if (str_find_char(rest, '\'') < 0 || !str_split(&rest, '\'', &charset) || str_find_char(rest, '\'') < 0 ||
+        !str_split(&rest, '\'', &language))
+        return false;
+    bool latin = str_eq_nocase(charset, STR("ISO-8859-1"));
+    if (!latin && !str_eq_nocase(charset, STR("UTF-8")))
+        return false;
+    char *out = (char *)rest.p, *start = out; /* what is decoded is shorter than its %XX, in Latin-1 too */
+    for (size_t i = 0; i < rest.n; i++) {
+        int high = rest.p[i] == '%' && i + 2 < rest.n ? hex_of(rest.p[i + 1]) : -1;
+        int low = high >= 0 ? hex_of(rest.p[i + 2]) : -1;
+        unsigned byte = low >= 0 ? (unsigned)(high << 4 | low) : 0;
+        if (rest.p[i] != '%') {
+            *out++ = rest.p[i];
+            continue;
+        }
+        if (low < 0)
+            return false;
+        i += 2;
+        if (latin && byte >= 0x80) {
+            *out++ = (char)(0xc0 | byte >> 6);
+            byte = 0x80 | (byte & 0x3f);
+        }
+        *out++ = (char)byte;
+    }
+    *text = str_make(start, (size_t)(out - start));
+    return true;
+}
+
+/* `filename*` says it better than `filename`, which older programs read. */
 static void disposition_read(char *value, size_t n, struct multipart_part *part)
 {
     char *at = value, *end = value + n;
-    struct str key, text;
+    struct str key, text, extended = STR_NONE;
     while (at < end && *at != ';')
         at++;
     while (param_next(&at, end, &key, &text)) {
         if (str_eq_nocase(key, STR("name")))
             part->name = text;
-        else if (str_eq_nocase(key, STR("filename")) ||
-                 (str_eq_nocase(key, STR("filename*")) && !part->file_name.p))
+        else if (str_eq_nocase(key, STR("filename")))
             part->file_name = text;
+        else if (str_eq_nocase(key, STR("filename*")) && extended_read(&text))
+            extended = text;
     }
+    if (extended.p)
+        part->file_name = extended;
 }
 
 /* `head` is all header lines; each ends in CR LF. */

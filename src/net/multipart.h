@@ -11,7 +11,7 @@
 
 struct multipart_part {
     struct str name;      /* "" without one */
-    struct str file_name; /* STR_NONE: a plain field */
+    struct str file_name; /* bytes as they came, or UTF-8 out of `filename*`; STR_NONE: a plain field */
     struct str content_type;
 };
 

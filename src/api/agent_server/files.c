@@ -1,7 +1,7 @@
 /* /api/file: files in and out of workspaces, and the directories that a person may choose from. */
 #include "api/agent_server/files.h"
-#include "api/agent_server/upload.h"
 #include "api/listing.h"
+#include "api/upload.h"
 #include "base/cleanup.h"
 #include "base/path.h"
 #include "base/utf8.h"
@@ -43,11 +43,40 @@ struct str file_path(struct request *r, struct str path, bool captured)
 
 /* ---- upload ---- */
 
+/* Where the file goes is said by the request, not by the form. */
+static bool upload_place(const struct hand_request *h, struct str name, struct str *path, struct buf *fields,
+                         const char **reason)
+{
+    (void)name, (void)reason;
+    *path = *(const struct str *)h->args;
+    wire_add_str(fields, F_PATH, *path);
+    return true;
+}
+
+static void upload_done(struct hand_request *h, const struct upload_file *const *files, size_t n)
+{
+    (void)n;
+    if (files[0]->error)
+        request_reply_error(h->request, files[0]->error);
+    else if (files[0]->reason.p)
+        hand_request_refuse(h, files[0]->status, files[0]->reason);
+    else
+        reply_success(h->request, true);
+}
+
+static void upload_begin(struct hand_request *h)
+{
+    static const struct upload_rules rules = {
+        .field = "file", .one = true, .place = upload_place, .done = upload_done};
+    upload_start(h, &rules);
+}
+
 static void upload(struct request *r, struct str given, bool captured)
 {
-    struct str path = file_path(r, given, captured);
-    if (path.p)
-        upload_start(r, path);
+    struct str *path = ARENA_NEW(request_arena(r), struct str);
+    *path = file_path(r, given, captured);
+    if (path->p)
+        hand_request_start(r, path, *path, upload_begin);
 }
 
 static void upload_query(struct request *r, const void *args)

@@ -1,4 +1,4 @@
-/* files: what the routes that carry files share. upload.c, files.c, workspace.c */
+/* files: what the routes that carry files share. files.c, workspace.c */
 #pragma once
 #include "api/agent_server/app.h"
 #include "api/download.h"

@@ -11,6 +11,7 @@ extern const struct route_table legacy_git_routes;          /* git.c */
 extern const struct route_table legacy_runtime_routes;      /* runtime.c */
 extern const struct route_table legacy_server_routes;       /* server.c */
 extern const struct route_table legacy_trajectory_routes;   /* trajectory.c */
+extern const struct route_table legacy_upload_routes;       /* upload.c */
 
 /* Components of the OpenAPI document that no decoding table describes. components.c */
 extern const struct openapi_component legacy_components[];

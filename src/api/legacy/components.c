@@ -34,6 +34,11 @@ const struct openapi_component legacy_components[] = {
     {"ConversationTrigger",
      "{\"type\":\"string\",\"enum\":[\"resolver\",\"gui\",\"suggested_task\",\"openhands_api\",\"slack\","
      "\"microagent_management\",\"jira\",\"jira_dc\",\"linear\"]}"},
+    {"POSTUploadFilesModel",
+     "{\"type\":\"object\",\"properties\":{\"uploaded_files\":{\"type\":\"array\",\"items\":" TEXT
+     "},\"skipped_files\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{\"name\":" TEXT
+     ",\"reason\":" TEXT
+     "},\"required\":[\"name\",\"reason\"]}}},\"required\":[\"uploaded_files\",\"skipped_files\"]}"},
     {"ProviderType",
      "{\"type\":\"string\",\"enum\":[\"github\",\"gitlab\",\"bitbucket\",\"enterprise_sso\"]}"},
     {"RuntimeStatus", "{\"type\":\"string\",\"enum\":[\"STATUS$STOPPED\",\"STATUS$BUILDING_RUNTIME\","

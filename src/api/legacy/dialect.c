@@ -10,6 +10,7 @@ static const struct route_table *const tables[] = {
     &legacy_runtime_routes,
     &legacy_server_routes,
     &legacy_trajectory_routes,
+    &legacy_upload_routes,
     &swagger_ui_routes,
 };
 
