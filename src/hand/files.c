@@ -1,6 +1,7 @@
 /* OP_FILE_READ, OP_FILE_WRITE, OP_FILE_STAT and OP_DIR_MAKE. Paths are F_PATH, relative to F_CWD, or beneath
  * F_ROOT when that is given. */
 #include "base/cleanup.h"
+#include "base/path.h"
 #include "base/uuid.h"
 #include "hand/beneath.h"
 #include "hand/operations.h"
@@ -13,7 +14,8 @@
 static void fail_errno(struct call *c, const char *path)
 {
     int error = errno;
-    call_fail(c, status_of_errno(error), "%s: %s", path, strerror(error));
+    call_fail(c, status_of_errno(error), "%s: %s", path,
+              error == EXDEV ? "leads out of the workspace" : strerror(error));
 }
 
 static bool call_place(struct call *c, struct place *p)
@@ -193,6 +195,43 @@ static bool writing_open(struct writing *w, mode_t mode)
     return true;
 }
 
+/* The name, without links, of what `fd` is a link's way to; without one, or without /proc, the link's own stays. */
+static void follow_in_root(struct place *p, int fd)
+{
+    char link[sizeof("/proc/self/fd/") + 12], target[FILE_PATH_MAX];
+    autofree char *root = realpath(p->root, NULL);
+    if (!root)
+        return;
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, target, sizeof(target));
+    struct str real = str_make(target, n > 0 ? (size_t)n : 0);
+    if (n <= 0 || n == sizeof(target) || !path_is_beneath(str_from(root), real))
+        return;
+    free(p->path);
+    p->path = str_dup(str_sub(real, strlen(root) + (strcmp(root, "/") != 0), real.n));
+}
+
+/* Through a link to what it names. False with errno for one that leads out of the root; one to nothing is replaced. */
+static bool place_follow(struct place *p)
+{
+    if (!p->root) {
+        char *real = realpath(p->path, NULL);
+        if (real) {
+            free(p->path);
+            p->path = real;
+        }
+        return true;
+    }
+    struct stat st;
+    autofd int itself = place_open(p, O_PATH | O_NOFOLLOW, 0);
+    if (itself < 0 || fstat(itself, &st) < 0 || !S_ISLNK(st.st_mode))
+        return true;
+    autofd int target = place_open(p, O_PATH, 0);
+    if (target >= 0)
+        follow_in_root(p, target);
+    return target >= 0 || errno == ENOENT;
+}
+
 void file_write_start(struct call *c)
 {
     struct str fields = buf_str(&c->fields);
@@ -206,15 +245,8 @@ void file_write_start(struct call *c)
         return;
     if (w->left < 0)
         return call_fail(c, WIRE_INVALID, "a limit is negative");
-    if (!w->place.root) { /* through a link to what it names */
-        char *real = realpath(w->place.path, NULL);
-        if (real) {
-            free(w->place.path);
-            w->place.path = real;
-        }
-    }
-    if (!place_make_dirs(&w->place, true, 0777) || (w->dir = place_open_parent(&w->place, &w->name)) < 0 ||
-        !writing_open(w, mode))
+    if (!place_follow(&w->place) || !place_make_dirs(&w->place, true, 0777) ||
+        (w->dir = place_open_parent(&w->place, &w->name)) < 0 || !writing_open(w, mode))
         return fail_errno(c, w->place.path);
     c->on_input = on_input;
     c->on_input_end = on_input_end;

@@ -19,6 +19,7 @@ BESIDES = {f"GET {CONVERSATION}/vscode-url", f"GET {CONVERSATION}/web-hosts", "G
 DEVIATIONS = {
     "POST /api/conversations/{conversation_id}/submit-feedback: has a required body":
         "the document leaves out the body that its route reads; without a polarity there is no feedback",
+    f"POST {CONVERSATION}/upload-files: gives no file_urls": "the server of 0.53 gives uploaded_files, and so do we",
 }
 
 
