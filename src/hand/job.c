@@ -11,9 +11,18 @@
 #include <sys/wait.h>
 
 #define JOB_READ (64 * 1024)
+#define DATA_READ (16 * 1024)                       /* of a job's data at once: others have their turn */
 #define ANSWER_HEAD 8                               /* the status, before the fields */
 #define ANSWER_MAX (WIRE_MESSAGE_MAX + ANSWER_HEAD) /* call_done knows what is too large for a RESULT */
-#define HIGH_FD 100 /* where the answer's pipe moves, so that no program inherits it */
+#define HIGH_FD 100 /* where the pipes move, so that no program inherits them */
+
+/* The DATA of a job that streams: read as far as there is credit, so a full pipe holds the job back. */
+struct job_data {
+    int fd; /* -1: none, or at its end */
+    uint64_t watch;
+    uint64_t moved_ms; /* when something last came, or waited for nothing but credit */
+    bool held;         /* there is no credit */
+};
 
 struct job {
     struct call *call;
@@ -22,6 +31,9 @@ struct job {
     int fd; /* the answer's; -1: at its end */
     uint64_t watch, timer;
     struct buf answer;
+    struct job_data data;
+    uint64_t stall_ms;       /* of one that streams; 0: it has a deadline instead */
+    bool exited;             /* only its data is left */
     unsigned grace_ms;       /* 0: it may be ended at any time */
     enum wire_status status; /* in which the call ends; WIRE_OK: as the answer says */
 };
@@ -43,14 +55,36 @@ bool job_asked_to_stop(void)
     return asked_to_stop != 0;
 }
 
+static int data_fd = -1;
+
+bool job_write(struct str data)
+{
+    return fd_write_all(data_fd, data, NULL);
+}
+
+/* The answer's pipe leaves 1, and that of the data 2. */
+static bool job_pipes_take(const struct job *j, int *fd)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    *fd = fcntl(1, F_DUPFD_CLOEXEC, HIGH_FD);
+    if (*fd < 0 || (null >= 0 && dup2(null, 1) < 0))
+        return false;
+    if (!j->stall_ms)
+        return true;
+    data_fd = fcntl(2, F_DUPFD_CLOEXEC, HIGH_FD);
+    if (null >= 0)
+        return data_fd >= 0 && dup2(null, 2) >= 0;
+    close(2); /* its end is the data's end */
+    return data_fd >= 0;
+}
+
 static int job_run(void *arg)
 {
     struct job *j = arg;
+    int fd = -1;
     autobuf fields = {0}, head = {0};
     signal(SIGPIPE, SIG_IGN); /* a program may end before it has read its input */
-    int fd = fcntl(1, F_DUPFD_CLOEXEC, HIGH_FD);
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (fd < 0 || (null >= 0 && dup2(null, 1) < 0))
+    if (!job_pipes_take(j, &fd))
         return 1;
     if (j->grace_ms)
         sigaction(SIGTERM, &(struct sigaction){.sa_handler = on_term, .sa_flags = SA_RESTART}, NULL);
@@ -81,10 +115,20 @@ static void job_close(struct job *j)
     j->fd = -1;
 }
 
+static void data_close(struct job *j)
+{
+    if (j->data.fd < 0)
+        return;
+    hand_unwatch(j->call->hand, j->data.watch);
+    close(j->data.fd);
+    j->data.fd = -1;
+}
+
 static void job_free(struct call *c)
 {
     struct job *j = c->state;
     job_close(j);
+    data_close(j);
     hand_timer_cancel(c->hand, j->timer);
     buf_deinit(&j->answer);
     jobs--;
@@ -131,6 +175,7 @@ static void job_end(struct job *j, enum wire_status status)
     if (!j->keeper)
         return;
     j->status = status;
+    data_close(j);
     if (!j->grace_ms)
         job_close(j);
     keeper_end(steal(j->keeper), status == WIRE_OK ? 0 : j->grace_ms, on_ended, j);
@@ -167,7 +212,9 @@ static void on_exit_code(void *arg, int exit_code)
     (void)exit_code; /* an answer that is not whole says it */
     while (job_read(j))
         ;
-    job_end(j, WIRE_OK);
+    j->exited = true;
+    if (j->data.fd < 0)
+        job_end(j, WIRE_OK);
 }
 
 static void on_timeout(void *arg)
@@ -177,9 +224,94 @@ static void on_timeout(void *arg)
     job_end(j, WIRE_TIMEOUT);
 }
 
+/* --- its data ------------------------------------------------------------------------------- */
+
+static void on_data(void *arg, short revents)
+{
+    (void)revents;
+    struct job *j = arg;
+    char data[DATA_READ];
+    size_t room = call_credit_left(j->call, WIRE_STDOUT);
+    j->data.moved_ms = hand_now_ms();
+    j->data.held = room == 0;
+    if (j->data.held) {
+        hand_watch_events(j->call->hand, j->data.watch, 0);
+        return;
+    }
+    ssize_t n = read(j->data.fd, data, room < sizeof(data) ? room : sizeof(data));
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n > 0) {
+        call_data(j->call, WIRE_STDOUT, str_make(data, (size_t)n));
+        return;
+    }
+    data_close(j);
+    call_data_end(j->call, WIRE_STDOUT);
+    if (j->exited)
+        job_end(j, WIRE_OK);
+}
+
+static void on_credit(struct call *c)
+{
+    struct job *j = c->state;
+    j->data.moved_ms = hand_now_ms();
+    j->data.held = false;
+    if (j->data.fd >= 0)
+        hand_watch_events(c->hand, j->data.watch, POLLIN);
+}
+
+/* Nothing has come for `stall_ms`, unless it was the mind that took nothing. */
+static void on_stall(void *arg)
+{
+    struct job *j = arg;
+    uint64_t now = hand_now_ms(), since = j->data.held ? now : j->data.moved_ms;
+    j->timer = 0;
+    if (now - since >= j->stall_ms)
+        job_end(j, WIRE_TIMEOUT);
+    else
+        j->timer = hand_timer(j->call->hand, since + j->stall_ms - now, on_stall, j);
+}
+
 static void on_cancel(struct call *c)
 {
     job_end(c->state, WIRE_CANCELLED);
+}
+
+/* A pipe whose reading end does not block and is watched. */
+static bool pipe_watch(struct job *j, int *fd, uint64_t *watch, hand_fd_fn fn, int *theirs)
+{
+    int pair[2];
+    if (pipe2(pair, O_CLOEXEC) < 0)
+        return false;
+    fcntl(pair[0], F_SETFL, O_NONBLOCK);
+    *fd = pair[0];
+    *theirs = pair[1];
+    *watch = hand_watch(j->call->hand, *fd, POLLIN, fn, j);
+    return true;
+}
+
+/* Takes `j`. */
+static void job_begin(struct job *j)
+{
+    static char name[] = "hand-job";
+    char *argv[] = {name, NULL};
+    autoerr e = NULL;
+    struct call *c = j->call;
+    autofd int answer = -1, data = -1;
+    j->fd = j->data.fd = -1;
+    jobs++;
+    c->state = j;
+    c->on_free = job_free;
+    if (jobs > JOBS_MAX)
+        return call_fail(c, WIRE_BUSY, "%d of these calls are at work already", JOBS_MAX);
+    if (!pipe_watch(j, &j->fd, &j->watch, on_readable, &answer) ||
+        (j->stall_ms && !pipe_watch(j, &j->data.fd, &j->data.watch, on_data, &data)))
+        return call_fail(c, WIRE_BUSY, "no pipe: %s", strerror(errno));
+    struct keeper_spec spec = {.argv = argv, .fds = {-1, answer, data}, .run = job_run, .run_arg = j};
+    j->keeper = keeper_start(c->hand, &spec, on_exit_code, j, &e);
+    if (!j->keeper)
+        return call_fail(c, WIRE_BUSY, "%s", err_text(e));
+    c->on_cancel = on_cancel;
 }
 
 void job_start(struct call *c, job_fn *run, uint64_t ms)
@@ -189,28 +321,20 @@ void job_start(struct call *c, job_fn *run, uint64_t ms)
 
 void job_start_asking(struct call *c, job_fn *run, uint64_t ms, unsigned grace_ms)
 {
-    static char name[] = "hand-job";
-    char *argv[] = {name, NULL};
-    autoerr e = NULL;
-    int pair[2];
-    if (jobs >= JOBS_MAX)
-        return call_fail(c, WIRE_BUSY, "%d of these calls are at work already", JOBS_MAX);
-    if (pipe2(pair, O_CLOEXEC) < 0)
-        return call_fail(c, WIRE_BUSY, "no pipe: %s", strerror(errno));
     struct job *j = xcalloc(1, sizeof(*j));
-    *j = (struct job){.call = c, .run = run, .fd = pair[0], .grace_ms = grace_ms};
-    jobs++;
-    c->state = j;
-    c->on_free = job_free;
-    struct keeper_spec spec = {.argv = argv, .fds = {-1, pair[1], -1}, .run = job_run, .run_arg = j};
-    j->keeper = keeper_start(c->hand, &spec, on_exit_code, j, &e);
-    close(pair[1]);
-    if (!j->keeper)
-        return call_fail(c, WIRE_BUSY, "%s", err_text(e));
-    fcntl(j->fd, F_SETFL, O_NONBLOCK);
-    j->watch = hand_watch(c->hand, j->fd, POLLIN, on_readable, j);
+    *j = (struct job){.call = c, .run = run, .grace_ms = grace_ms};
     j->timer = hand_timer(c->hand, ms, on_timeout, j);
-    c->on_cancel = on_cancel;
+    job_begin(j);
+}
+
+void job_start_streaming(struct call *c, job_fn *run, uint64_t stall_ms)
+{
+    struct job *j = xcalloc(1, sizeof(*j));
+    *j = (struct job){.call = c, .run = run, .stall_ms = stall_ms};
+    j->data.moved_ms = hand_now_ms();
+    j->timer = hand_timer(c->hand, stall_ms, on_stall, j);
+    c->on_credit = on_credit;
+    job_begin(j);
 }
 
 /* --- programs in the fork ------------------------------------------------------------------- */

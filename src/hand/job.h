@@ -19,6 +19,12 @@ void job_start_asking(struct call *c, job_fn *run, uint64_t ms, unsigned grace_m
 /* For such jobs: it should put back what it did and return WIRE_CANCELLED. */
 bool job_asked_to_stop(void);
 
+/* The same for work whose output is the call's DATA, of any size: job_write blocks while the mind takes nothing. There is no
+ * deadline, but it ends with WIRE_TIMEOUT when nothing was written for `stall_ms` that could have been sent. */
+void job_start_streaming(struct call *c, job_fn *run, uint64_t stall_ms);
+/* For such jobs. False: nobody reads any more. */
+bool job_write(struct str data);
+
 /* For jobs: adds F_MESSAGE and returns `status`. */
 enum wire_status job_fail(struct buf *fields, enum wire_status status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

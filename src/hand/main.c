@@ -27,6 +27,7 @@ static const struct operation operations[] = {
     {OP_GIT_CHANGES, git_changes_start},
     {OP_GIT_DIFF, git_diff_start},
     {OP_GIT_LOG, git_log_start},
+    {OP_ARCHIVE, archive_start},
     {OP_GLOB, glob_start},
     {OP_GREP, grep_start},
     {OP_PREPARE, prepare_start},

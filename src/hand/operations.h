@@ -43,6 +43,9 @@ void git_log_start(struct call *c);     /* OP_GIT_LOG */
 /* skills.c */
 void skills_start(struct call *c); /* OP_SKILLS */
 
+/* archive.c */
+void archive_start(struct call *c); /* OP_ARCHIVE */
+
 struct stat;
 void file_stat_add(struct buf *fields, const struct stat *st); /* F_KIND, F_SIZE, F_MODE, F_MTIME_US */
 /* Not an operation of its own: sends a file, which it takes, from its beginning as the call's DATA. */

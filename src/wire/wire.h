@@ -81,7 +81,8 @@ enum wire_stream { WIRE_STDIN = 0, WIRE_STDOUT = 1, WIRE_STDERR = 2 };
  *               has no such file is left out; otherwise there has to be one.
  *   GIT_LOG     F_PATH, F_LIMIT. RESULT: F_ITEM…, newest first, each fields: F_COMMIT, F_SHORT, F_USER the author, F_TIME,
  *               F_TEXT the subject; F_TRUNCATED. Errors as of GIT_CHANGES. F_TIMEOUT_MS, of all three: of one command.
- *   ARCHIVE     F_PATH, F_KIND 'z' or 't', F_ITEM… names left out, F_LIMIT entries. DATA: the archive.
+ *   ARCHIVE     F_PATH, a directory, F_LIMIT entries. DATA: a zip of what is below it; what could not be read is named in
+ *               its comment. It ends early, with another status than WIRE_OK, rather than lack what a bound cuts off.
  *   SKILLS      F_PATH, a directory (~: the home), F_UPWARD, F_NAME… files in it (in any case of letters), F_INCLUDE…
  *               directories of skills below it, F_LIMIT bytes of a file. RESULT: F_ITEM…, each fields: F_PATH, F_NAME, F_KIND
  *               'g' such a file, 's' a SKILL.md, 'm' other markdown, F_TEXT or, if it cannot be read, F_MESSAGE; F_TRUNCATED.

@@ -42,8 +42,7 @@ static bool may_go_on(struct walk *w)
     return !w->stopped;
 }
 
-/* Is it a file system that the kernel makes up? */
-static bool is_made_up(int fd)
+bool walk_is_made_up(int fd)
 {
     static const long kinds[] = {PROC_SUPER_MAGIC,   SYSFS_MAGIC,        DEBUGFS_MAGIC,
                                  TRACEFS_MAGIC,      CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC,
@@ -94,7 +93,7 @@ static void enter(const struct level *l, const char *name)
     below.fd = openat(l->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (below.fd < 0)
         return; /* not ours to read, or gone */
-    if (fstat(below.fd, &st) < 0 || (st.st_dev != l->device && is_made_up(below.fd))) {
+    if (fstat(below.fd, &st) < 0 || (st.st_dev != l->device && walk_is_made_up(below.fd))) {
         close(below.fd);
         return;
     }

@@ -33,3 +33,5 @@ struct walk {
 /* `root` is a directory, borrowed. Sorts what is found by time, newest first. */
 void walk_run(struct walk *w, int root);
 void walk_deinit(struct walk *w);
+/* Does the file lie in a file system that the kernel makes up (/proc, /sys)? */
+bool walk_is_made_up(int fd);
