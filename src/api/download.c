@@ -1,4 +1,4 @@
-/* Sending a file: the hand reads it as far as it has credit, and gets more credit when the client has taken what was
+/* Sending what a hand has: it reads as far as it has credit, and gets more credit when the client has taken what was
  * there. So a client that stalls holds one window of credit, and the hand's other calls go on. Everything here runs on
  * the loop, but for the start. */
 #include "api/download.h"
@@ -13,7 +13,7 @@ struct download {
     struct hands *hands;
     struct pool *pool;
     struct file_sending how;
-    struct str path;
+    struct str name;
     uint64_t call, stream;
     uint64_t left; /* of the length that was announced */
     uint64_t owed; /* bytes written to the stream for which the hand has no new credit yet */
@@ -65,7 +65,7 @@ static void headers_set(struct download *d)
     autobuf disposition = {0};
     request_set_header(d->request, STR("x-content-type-options"), STR("nosniff"));
     if (d->how.attachment) {
-        disposition_write(&disposition, path_base(d->path));
+        disposition_write(&disposition, d->name);
         request_set_header(d->request, STR("content-disposition"), buf_str(&disposition));
     } else {
         /* Whatever an agent has written may not act in the name of this server's own pages. */
@@ -162,7 +162,10 @@ static void not_begun(struct download *d, struct str fields, const struct err *e
         autoerr gone = err_copy(e);
         if (gone->kind == ERR_NOT_FOUND) /* the hand's program is: nothing that the client asked for */
             gone->kind = ERR_GONE;
-        request_reply_error(d->request, gone);
+        if (d->how.failed)
+            d->how.failed(d->request, d->how.args, gone);
+        else
+            request_reply_error(d->request, gone);
         download_free(d);
         return;
     }
@@ -187,26 +190,32 @@ static void on_done(void *arg, struct str fields, const struct err *e)
         return;
     }
     if (!ok && !d->ended)
-        log_warn("a download ends early: %s", e ? err_text(e) : "the file could not be read on");
+        log_warn("a download ends early: %s", e ? err_text(e) : "it could not be read on");
     stream_end(d, ok); /* cuts the connection when less came than was announced */
 }
 
-void file_send(struct request *r, const struct hand_spec *hand, struct str root, struct str path,
-               const struct file_sending *how)
+void download_send(struct request *r, const struct hand_spec *hand, enum wire_op op, struct buf *fields,
+                   struct str name, const struct file_sending *how)
 {
     static const struct hand_callbacks callbacks = {
         .on_data = on_data, .on_note = on_note, .on_done = on_done};
     struct download *d = xcalloc(1, sizeof(*d));
-    autobuf fields = {0};
     d->request = r;
     d->server = request_server(r);
     d->hands = conversations_hands(conversations_of(r));
     d->pool = app_of(r)->config.pool;
     d->how = *how;
-    d->path = arena_str(request_arena(r), path);
+    d->name = arena_str(request_arena(r), name);
+    d->call = hand_call_number(d->hands);
+    hand_call_numbered(d->hands, d->call, hand, op, fields, 0, false, &callbacks, d);
+}
+
+void file_send(struct request *r, const struct hand_spec *hand, struct str root, struct str path,
+               const struct file_sending *how)
+{
+    autobuf fields = {0};
     wire_add_str(&fields, F_PATH, path);
     if (root.p)
         wire_add_str(&fields, F_ROOT, root);
-    d->call = hand_call_number(d->hands);
-    hand_call_numbered(d->hands, d->call, hand, OP_FILE_READ, &fields, 0, false, &callbacks, d);
+    download_send(r, hand, OP_FILE_READ, &fields, path_base(path), how);
 }

@@ -12,6 +12,7 @@ extern const struct route_table legacy_runtime_routes;      /* runtime.c */
 extern const struct route_table legacy_server_routes;       /* server.c */
 extern const struct route_table legacy_trajectory_routes;   /* trajectory.c */
 extern const struct route_table legacy_upload_routes;       /* upload.c */
+extern const struct route_table legacy_zip_routes;          /* zip.c */
 
 /* Components of the OpenAPI document that no decoding table describes. components.c */
 extern const struct openapi_component legacy_components[];

@@ -11,6 +11,7 @@ static const struct route_table *const tables[] = {
     &legacy_server_routes,
     &legacy_trajectory_routes,
     &legacy_upload_routes,
+    &legacy_zip_routes,
     &swagger_ui_routes,
 };
 
