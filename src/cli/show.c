@@ -453,6 +453,8 @@ static void take_update(struct show *s, const struct json_value *event)
     else if (str_is(key, "execution_status") && str_is(json_str(value), "running")) {
         s->waiting_ns = clock_mono_ns();
         buf_clear(&s->complaint);
+        for (size_t i = 0; i < s->open.n; i++) /* while the user was asked, nothing ran */
+            s->open.at[i].started_ns = s->waiting_ns;
     }
 }
 

@@ -226,6 +226,8 @@ static void show_call(struct show *s, const struct json_value *event, const stru
     console_print(s->console, "", "  ", buf_str(&title), true);
     if (s->careful && (str_is(kind, "FileEditorAction") || str_is(kind, "ApplyPatchAction")))
         show_proposal(s, action);
+    if (s->careful && str_is(kind, "TaskTrackerAction"))
+        show_tasks(s, json_get(action, "task_list"));
     show_arguments(s, foreign);
 }
 

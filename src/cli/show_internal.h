@@ -73,6 +73,8 @@ void show_result(struct show *s, const struct json_value *event, const struct js
                  uint64_t started_ns, bool named);
 /* `numbered`: both are whole files. */
 void show_diff(struct show *s, struct str before, struct str after, bool numbered);
+/* A task list, each with its state. */
+void show_tasks(struct show *s, const struct json_value *list);
 
 /* ---- show_status.c ---- */
 

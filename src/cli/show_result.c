@@ -118,7 +118,7 @@ static void result_list(struct show *s, const struct json_value *list, bool trun
     show_line(s, STYLE_DIM, "  ", buf_str(&count));
 }
 
-static void result_tasks(struct show *s, const struct json_value *list)
+void show_tasks(struct show *s, const struct json_value *list)
 {
     for (struct json_iter it = json_iter(list); json_next(&it);) {
         struct str status = json_get_str(it.value, "status"), notes = json_get_str(it.value, "notes");
@@ -214,8 +214,9 @@ void show_result(struct show *s, const struct json_value *event, const struct js
         result_list(s, json_get(o, "files"), json_get_bool(o, "truncated", false), "file", "files");
     else if (str_is(kind, "GrepObservation"))
         result_list(s, json_get(o, "matches"), json_get_bool(o, "truncated", false), "match", "matches");
-    else if (str_is(kind, "TaskTrackerObservation"))
-        result_tasks(s, json_get(o, "task_list"));
+    else if (str_is(kind, "TaskTrackerObservation") &&
+             !(s->careful && str_is(json_get_str(o, "command"), "plan")))
+        show_tasks(s, json_get(o, "task_list"));
     else if (str_is(kind, "InvokeSkillObservation"))
         show_count(s, lines_of(said), "line", "lines");
     else
