@@ -178,7 +178,8 @@ static void stamp(struct append *a, size_t i, struct event_draft *d)
 }
 
 /* Under the append lock, once event `i` is stamped: what the other dialect needs beside it. */
-static void add_side(struct append *a, size_t i, const struct event_draft *d, const struct side_commit *commit)
+static void add_side(struct append *a, size_t i, const struct event_draft *d,
+                     const struct side_commit *commit)
 {
     autobuf side = {0};
     side_write(&a->conversation->side, commit, d, a->commit.expected_seq + (uint32_t)i, &side);
@@ -250,23 +251,21 @@ static void status_draft(struct event_draft *d, enum status status)
     event_state_update_body(d, "execution_status", str_from(json));
 }
 
-bool append_locked(struct conversation *c, struct event_draft *drafts, size_t n, struct state *next,
-                   const struct append_usage *usage, conversation_done done, void *arg, struct err **e)
+static bool may_append(const struct conversation *c, struct err **e)
 {
-    if (!next)
-        next = state_copy(c->pending);
-    if (c->lost || c->deleted || c->poisoned) {
-        state_unref(next);
-        return c->poisoned ? err_set(e, ERR_IO, "the store refuses writes")
-                           : err_set(e, c->deleted ? ERR_NOT_FOUND : ERR_LOST, "the conversation is gone");
-    }
-    bool status_changed = next->status != c->pending->status;
+    if (c->poisoned)
+        return err_set(e, ERR_IO, "the store refuses writes");
+    if (c->lost || c->deleted)
+        return err_set(e, c->deleted ? ERR_NOT_FOUND : ERR_LOST, "the conversation is gone");
+    return true;
+}
+
+static struct append *append_new(struct conversation *c, struct state *next, size_t count)
+{
     struct append *a = xcalloc(1, sizeof *a);
     a->conversation = conversation_ref(c);
     a->next = next;
-    a->done = done;
-    a->arg = arg;
-    a->count = n + (status_changed ? 1 : 0);
+    a->count = count;
     a->events = xcalloc(a->count ? a->count : 1, sizeof a->events[0]);
     a->kinds = xcalloc(a->count ? a->count : 1, sizeof a->kinds[0]);
     a->commit = (struct store_commit){
@@ -278,10 +277,15 @@ bool append_locked(struct conversation *c, struct event_draft *drafts, size_t n,
         .done = commit_done,
     };
     random_bytes(&a->commit.commit_id, sizeof a->commit.commit_id);
-    if (usage && usage->usage)
-        add_usage(a, usage);
-    struct side_commit side = {drafts, n, c->pending->status, next->status, next->stats};
-    size_t status_at = status_changed ? status_place(drafts, n) : SIZE_MAX;
+    return a;
+}
+
+/* The drafts, and among them the event of a status that changes. */
+static void stamp_all(struct append *a, struct event_draft *drafts, size_t n)
+{
+    const struct state *pending = a->conversation->pending, *next = a->next;
+    struct side_commit side = {drafts, n, pending->status, next->status, next->stats};
+    size_t status_at = a->count > n ? status_place(drafts, n) : SIZE_MAX;
     for (size_t i = 0, draft = 0; i < a->count; i++) {
         struct event_draft status = {0}, *d = &status;
         if (i == status_at)
@@ -293,6 +297,23 @@ bool append_locked(struct conversation *c, struct event_draft *drafts, size_t n,
         if (d == &status)
             event_draft_deinit(d);
     }
+}
+
+bool append_locked(struct conversation *c, struct event_draft *drafts, size_t n, struct state *next,
+                   const struct append_usage *usage, conversation_done done, void *arg, struct err **e)
+{
+    if (!next)
+        next = state_copy(c->pending);
+    if (!may_append(c, e)) {
+        state_unref(next);
+        return false;
+    }
+    struct append *a = append_new(c, next, n + (next->status != c->pending->status ? 1 : 0));
+    a->done = done;
+    a->arg = arg;
+    if (usage && usage->usage)
+        add_usage(a, usage);
+    stamp_all(a, drafts, n);
     add_delta(a, c->pending);
 
     /* The writer may be done with the commit before we look again: nothing of `a` is used behind this call. */
