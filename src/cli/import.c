@@ -213,12 +213,9 @@ static void import_folder(struct importing *im, int at, const char *name, const 
 
 /* ---- all of them ---- */
 
-static bool import_all(struct importing *im, const char *path, struct err **e)
+static bool import_all(struct importing *im, int dir, const char *path, struct err **e)
 {
-    autofd int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     import_folders folders = {0};
-    if (dir < 0)
-        return err_errno(e, ERR_INVALID, "%s", path);
     if (import_file_exists(dir, "base_state.json")) {
         im->folders = 1;
         import_folder(im, dir, ".", path);
@@ -241,11 +238,15 @@ static bool import_all(struct importing *im, const char *path, struct err **e)
     return ok;
 }
 
-static bool data_is_free(const struct data *d, const struct err *why, struct err **e)
+/* The database is there, and ours while we import. */
+static bool open_data(struct data *d, const struct configuration *config, const char *dir, struct err **e)
 {
     autobuf url = {0};
-    if (!why || why->kind != ERR_CONFLICT)
-        return err_set(e, why ? why->kind : ERR_INTERNAL, "%s", err_text(why));
+    autoerr why = NULL;
+    if (data_open(d, config, dir, &why))
+        return true;
+    if (why->kind != ERR_CONFLICT)
+        return err_set(e, why->kind, "%s", err_text(why));
     data_server_url(d, &url);
     if (url.n > 0)
         return err_set(e, ERR_CONFLICT, "the server at %s uses %s: stop it, import, and start it again",
@@ -276,16 +277,15 @@ static int import_run(int argc, char **argv)
     if (optind == argc)
         return options_complain(&command_import, "which folder? Give the one that has the conversations");
     signal(SIGPIPE, SIG_IGN);
-    struct configuration *config = configuration_load(o.config, &e);
-    bool ok = config != NULL;
-    if (ok) {
-        autoerr why = NULL;
+    autofd int dir = open(argv[optind], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool ok = dir >= 0 || err_errno(&e, ERR_INVALID, "%s", argv[optind]);
+    struct configuration *config = ok ? configuration_load(o.config, &e) : NULL;
+    if (config)
         configuration_apply_log_level(config);
-        ok = data_open(&im.data, config, o.data, &why) || data_is_free(&im.data, why, &e);
-    }
+    ok = config && open_data(&im.data, config, o.data, &e);
     im.target =
         (struct import_target){.store = im.data.store, .secrets = im.data.secrets, .env = environment_value};
-    ok = ok && import_all(&im, argv[optind], &e);
+    ok = ok && import_all(&im, dir, argv[optind], &e);
     status = ok ? sum_print(&im) : 1;
     if (!ok) {
         line_clear(&im);

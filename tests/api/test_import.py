@@ -148,7 +148,8 @@ def test_a_server_has_the_directory(folder, data):
 def test_what_is_no_conversation(tmp_path, data):
     (tmp_path / "empty" / "photos").mkdir(parents=True)
     assert "has no conversations" in take(tmp_path / "empty", data, 1)
-    assert handsd("import", tmp_path / "nowhere", "--data", data).returncode == 1
+    assert handsd("import", tmp_path / "nowhere", "--data", tmp_path / "unmade").returncode == 1
+    assert not (tmp_path / "unmade").exists()
     assert handsd("import").returncode == 2
 
 

@@ -66,7 +66,6 @@ struct jinja_expr {
 
 enum jinja_statement_kind { JINJA_TEXT, JINJA_OUT, JINJA_IF, JINJA_FOR, JINJA_SET };
 
-struct jinja_block;
 struct jinja_statement {
     struct jinja_statement *next;
     enum jinja_statement_kind kind;
