@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/utf8.h"
 #include <sys/stat.h>
+#define ZLIB_CONST /* input is only read */
 #include <zlib.h>
 
 #define OUT_FILL (32 * 1024)              /* bytes that are collected before they are written */
@@ -295,7 +296,7 @@ bool zip_data(struct zip *z, struct str data)
         data = str_sub(data, piece.n, data.n);
         z->now.crc = (uint32_t)crc32_z(z->now.crc, p, piece.n);
         z->now.size += piece.n;
-        z->deflate.next_in = (unsigned char *)(uintptr_t)p; /* it is only read */
+        z->deflate.next_in = p;
         z->deflate.avail_in = (unsigned)piece.n;
         pack(z, Z_NO_FLUSH);
     }
