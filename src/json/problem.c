@@ -89,11 +89,12 @@ static void show(struct json_writer *w, const struct json_value *v, unsigned dep
     }
 }
 
-static struct str shown_input(struct arena *arena, const struct json_path *path,
+/* What is missing without anything around it was null. */
+static struct str shown_input(struct arena *arena, const struct json_path *path, const char *type,
                               const struct json_input *input)
 {
     if (!input || (!input->value && !input->text.p))
-        return STR_NONE;
+        return strcmp(type, "missing") == 0 ? STR("null") : STR_NONE;
     autobuf text = {0};
     struct json_writer w = json_writer(&text);
     if (is_secret_path(path) && !(input->value && json_is_null(input->value)))
@@ -146,7 +147,7 @@ void json_problem_at(struct json_problems *problems, const struct json_path *pat
                               .type = type,
                               .loc = arena_str(arena, buf_str(&loc)),
                               .message = arena_str(arena, message),
-                              .input = shown_input(arena, path, input),
+                              .input = shown_input(arena, path, type, input),
                               .context = arena_str(arena, context),
                           });
 }
