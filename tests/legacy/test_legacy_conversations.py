@@ -334,7 +334,9 @@ def test_stop_and_start(tmp_path):
         assert until_over(server, here) == "finished"
         assert info(server, here)["status"] == "RUNNING"
         assert server.legacy.post(f"{url}/start", json={"providers_set": ["nobody"]}).status_code == 422
-        assert server.legacy.post(f"{url}/start").status_code == 422
+        no_body = server.legacy.post(f"{url}/start")
+        assert no_body.status_code == 422
+        assert no_body.json()["detail"] == [{"type": "missing", "loc": ["body"], "msg": "Field required", "input": None}]
 
 
 def until_none(look):

@@ -4,7 +4,8 @@ import json
 import sqlite3
 import threading
 import uuid
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 
 import pytest
 from handsd import Handsd
@@ -99,3 +100,45 @@ def test_feedback_is_sent_to_the_configured_address(tmp_path, work, status):
     else:
         assert (answer.status_code, answer.json()) == (500, {"error": "Failed to submit feedback"})
     assert len(feedback_in(tmp_path / "data")) == 2
+
+
+class Silent(BaseHTTPRequestHandler):
+    """Takes what it is sent, and answers when it is let."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        self.server.got.release()
+        self.server.answer.wait(60)
+        self.send_response(200)
+        self.send_header("content-length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_):
+        pass
+
+
+def test_an_address_that_does_not_answer_is_sent_no_more_than_fits(tmp_path, work):
+    gateway = ThreadingHTTPServer(("127.0.0.1", 0), Silent)
+    gateway.got, gateway.answer = threading.Semaphore(0), threading.Event()
+    threading.Thread(target=gateway.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{gateway.server_port}/feedback"
+    with Handsd(tmp_path / "data", scripts=tmp_path / "scripts", env={"OH_FEEDBACK_URL": url}) as server:
+        talk = worked(server, work)
+        for _ in range(75):  # some 28 MB: each text is shown twice
+            assert server.send(talk.id, "x" * 190_000).status_code == 200
+
+        def submit():
+            return server.legacy.post(path_of(talk, "submit-feedback"), json={"polarity": "positive"}).json()
+
+        with ThreadPoolExecutor(2) as pool:
+            sent = []
+            for _ in range(2):
+                sent.append(pool.submit(submit))
+                assert gateway.got.acquire(timeout=20)
+            kept = submit()  # while two wait
+            assert kept["body"]["feedback_id"], kept
+            gateway.answer.set()
+            assert [s.result() for s in sent] == [{}, {}]
+        assert submit() == {}  # there is room again
+    gateway.shutdown()

@@ -9,10 +9,12 @@
 #include "base/log.h"
 #include "base/utf8.h"
 #include "net/outward.h"
+#include <stdatomic.h>
 
 #define PIECE_BYTES (1024 * 1024)
 #define KEPT_BYTES (256 * 1024 * 1024) /* of one conversation; a longer one is cut, and `cut` says so */
 #define SENT_BYTES ((size_t)32 * 1024 * 1024) /* of one that is sent; a longer one is kept only */
+#define SENT_BYTES_ALL (2 * SENT_BYTES)       /* of all that are on their way; past it one is kept only */
 #define GATEWAY_BYTES (64 * 1024)             /* of its answer */
 #define GATEWAY_MS 30000
 #define TEXT_MAX 1000 /* characters of an e-mail address or a version */
@@ -65,19 +67,43 @@ struct feedback { /* from the request to the answer; one thread at a time has it
     struct feedback_args args;
     char key[UUID_HEX_LEN + 1];
     struct log_reader log;
-    struct buf pending; /* read and not stored */
-    struct buf sent;    /* for the address: what the gateway is told, up to the conversation's end */
-    struct buf answer;  /* the gateway's */
-    size_t bytes;
+    struct buf pending;       /* read and not stored */
+    struct buf sent;          /* for the address: what the gateway is told, up to the conversation's end */
+    struct buf answer;        /* the gateway's */
+    size_t bytes, on_its_way; /* read; counted in `sent_bytes` */
     unsigned pieces;
     bool cut, sends;
 };
 
+static atomic_size_t sent_bytes; /* of those whose answer is to come */
+
+static void send_no_more(struct feedback *f)
+{
+    f->sends = false;
+    buf_deinit(&f->sent);
+    atomic_fetch_sub(&sent_bytes, f->on_its_way);
+    f->on_its_way = 0;
+}
+
+/* An address that answers late, or never, must not make this server grow. */
+static void send_too(struct feedback *f, struct str text)
+{
+    f->on_its_way += text.n;
+    size_t all = atomic_fetch_add(&sent_bytes, text.n) + text.n;
+    if (f->on_its_way > SENT_BYTES || all > SENT_BYTES_ALL) {
+        log_warn("feedback %s is kept, but not sent: %s", f->key,
+                 f->on_its_way > SENT_BYTES ? "it is too long" : "too much is on its way already");
+        send_no_more(f);
+    } else {
+        buf_add(&f->sent, text);
+    }
+}
+
 static void feedback_free(struct feedback *f)
 {
+    send_no_more(f);
     log_reader_deinit(&f->log);
     buf_deinit(&f->pending);
-    buf_deinit(&f->sent);
     buf_deinit(&f->answer);
     free(f);
 }
@@ -135,17 +161,21 @@ static void gateway_done(void *arg, const struct outward_result *result)
     feedback_free(f);
 }
 
-static void feedback_send(struct feedback *f)
+/* Worker: it is copied. */
+static void feedback_send(void *arg)
 {
+    struct feedback *f = arg;
     const struct api_config *config = &app_of(f->request)->config;
     static const struct str headers[] = {STR_INIT("Content-Type: application/json")};
-    buf_add_char(&f->sent, '}');
+    autobuf sent = f->sent;
+    f->sent = (struct buf){0};
+    buf_add_char(&sent, '}');
     outward_start(config->outward, &(struct outward_request){
                                        .method = STR("POST"),
                                        .url = config->feedback_url,
                                        .headers = headers,
                                        .header_count = 1,
-                                       .body = buf_str(&f->sent),
+                                       .body = buf_str(&sent),
                                        .timeout_ms = GATEWAY_MS,
                                        .body_max = GATEWAY_BYTES,
                                        .on_data = gateway_data,
@@ -173,7 +203,7 @@ static void head_kept(void *arg, const struct err *e)
     if (e)
         fail(f, e);
     else if (f->sends)
-        feedback_send(f);
+        pool_submit_always(app_of(f->request)->config.pool, feedback_send, f);
     else
         answer_kept(f);
 }
@@ -232,12 +262,7 @@ static void step(void *arg)
         if (f->cut)
             buf_add_char(&f->pending, ']');
         if (f->sends)
-            buf_add(&f->sent, str_sub(buf_str(&f->pending), before, f->pending.n));
-        if (f->sent.n > SENT_BYTES) {
-            log_warn("feedback %s is kept, but too long to be sent", f->key);
-            f->sends = false;
-            buf_deinit(&f->sent);
-        }
+            send_too(f, str_sub(buf_str(&f->pending), before, f->pending.n));
     }
     if (f->pending.n > 0)
         keep_piece(f);
