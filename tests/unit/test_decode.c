@@ -256,7 +256,8 @@ static void absent_body(void **state)
     autobuf text = {0};
     json_problems_write(&problems, &text);
     assert_string_equal(
-        text.p, "{\"detail\":[{\"type\":\"missing\",\"loc\":[\"body\"],\"msg\":\"Field required\"}]}");
+        text.p,
+        "{\"detail\":[{\"type\":\"missing\",\"loc\":[\"body\"],\"msg\":\"Field required\",\"input\":null}]}");
     assert_false(json_decode(&outer_schema, NULL, "body", arena, &out, NULL)); /* nobody asks why */
 }
 
