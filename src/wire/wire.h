@@ -63,7 +63,8 @@ enum wire_stream { WIRE_STDIN = 0, WIRE_STDOUT = 1, WIRE_STDERR = 2 };
  *               RESULT: F_EXIT_CODE; past its timeout WIRE_TIMEOUT and -1. What stays in the background lives on.
  *   FILE_READ   F_OFFSET, F_LIMIT. NOTE before the data: F_KIND, F_SIZE, F_MODE, F_MTIME_US. RESULT: F_TRUNCATED 1 if
  *               more than F_LIMIT bytes were there.
- *   FILE_WRITE  F_MODE of a new file, F_LIMIT: most bytes. Makes missing directories. RESULT: F_SIZE.
+ *   FILE_WRITE  F_MODE of a new file, F_LIMIT: most bytes. Makes missing directories; a link's target is written, below
+ *               F_ROOT only. RESULT: F_SIZE.
  *   FILE_STAT   RESULT: F_KIND, F_SIZE, F_MODE, F_MTIME_US of what the path leads to.
  *   DIR_LIST    F_LIMIT. RESULT: F_ITEM…, each itself fields: F_NAME and those of FILE_STAT (links not followed), by
  *               name; F_TRUNCATED. F_FOLLOW: links are what they lead to below F_ROOT, and those to nothing are left out;

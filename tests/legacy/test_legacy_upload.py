@@ -129,6 +129,33 @@ def test_a_large_one_takes_no_memory(make_server, tmp_path):
     (work / "large").unlink()
 
 
+def test_a_slow_hand_holds_the_client_back(make_server, tmp_path):
+    server = make_server()
+    work = tmp_path / "work"
+    talk = server.create(work)
+    upload(server, talk, ("first", b"x"))
+    before = peak(server)
+    form = b"".join(part(b"%d" % i, b"x" * 100_000) for i in range(300)) + part(b"large", b"y" * 30_000_000) + b"--B--"
+    head = f"POST {base(talk)}/upload-files HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=B\r\n"
+    left = memoryview(head.encode() + b"Content-Length: %d\r\n\r\n" % len(form) + form)
+    address = httpx.URL(server.legacy_url)
+    stopped = hands(server)
+    for hand in stopped:
+        os.kill(hand, signal.SIGSTOP)
+    with socket.create_connection((address.host, address.port), timeout=1) as client:
+        with pytest.raises(TimeoutError):  # nobody takes more
+            while left:
+                left = left[client.send(left):]
+        for hand in stopped:
+            os.kill(hand, signal.SIGCONT)
+        assert len(left) > 30_000_000
+        client.settimeout(30)
+        client.sendall(left)
+        assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+    assert len(names(work)) == 302 and (work / "large").stat().st_size == 30_000_000
+    assert peak(server) - before < 16 * 1024
+
+
 # ---- names ----
 
 
@@ -287,7 +314,7 @@ def test_a_client_that_goes_away(server, work, talk):
 
 
 def test_conversations_of_every_kind(make_server, tmp_path):
-    """Made here or on port 8000, in use, stopped, or stored by an earlier server."""
+    """Made here or on port 8000, in use, stopped, or stored by an earlier server: for all routes of files and git."""
     server = make_server(env={"LLM_MODEL": "scripted/finish", "OH_WORKSPACE_PATH": str(tmp_path / "house")})
     here = server.legacy.post("/api/conversations", json={}).json()["conversation_id"]
     there = server.create(tmp_path / "there")
@@ -301,6 +328,9 @@ def test_conversations_of_every_kind(make_server, tmp_path):
                 assert file.read() == name.encode()
             assert f"{name}{i}" in server.legacy.get(f"{base(talk)}/list-files").json()
             assert server.legacy.get(f"{base(talk)}/select-file", params={"file": f"{name}{i}"}).json() == {"code": name}
+            assert {"status": "A", "path": f"{name}{i}"} in server.legacy.get(f"{base(talk)}/git/changes").json()
+            diff = server.legacy.get(f"{base(talk)}/git/diff", params={"path": f"{name}{i}"})
+            assert diff.json() == {"modified": name, "original": ""}
 
 
 def restart(server):
