@@ -5,7 +5,8 @@
 
 /* As they are listed. */
 static const struct command *const commands[] = {
-    &command_run, &command_serve, &command_import, &command_export, &command_doctor, &command_completion, &command_version,
+    &command_run,    &command_serve,      &command_import,  &command_export,
+    &command_doctor, &command_completion, &command_version,
 };
 
 const struct command *commands_at(size_t i)

@@ -5,7 +5,8 @@
 
 #define EXIT_USAGE 2 /* a command line that makes no sense */
 
-extern const struct command command_completion, command_doctor, command_export, command_import, command_run, command_serve, command_version;
+extern const struct command command_completion, command_doctor, command_export, command_import, command_run,
+    command_serve, command_version;
 
 /* NULL behind the last one. */
 const struct command *commands_at(size_t i);

@@ -106,7 +106,8 @@ static const struct {
     {"OPENHANDS_AGENT_SERVER_CONFIG_PATH",
      "The JSON file, when `--config` does not name one; else `" DEFAULT_FILE "`, if it is there."},
     {"SESSION_API_KEY", "A session key, where no other is configured."},
-    {"LLM_MODEL, LLM_API_KEY, LLM_BASE_URL", "Defaults of `handsd run`, and the settings of conversations that are made over the 0.53 API."},
+    {"LLM_MODEL, LLM_API_KEY, LLM_BASE_URL",
+     "Defaults of `handsd run`, and the settings of conversations that are made over the 0.53 API."},
     {"ALLOW_SET_CONVERSATION_ID", "`1`: who makes a conversation over the 0.53 API may choose its id."},
     {"OPENAI_BASE_URL, OPENAI_API_BASE, OPENAI_API_KEY",
      "The address where a conversation's model names none; the key where it names none, for that address and "

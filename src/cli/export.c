@@ -74,7 +74,7 @@ static bool source_open(struct exporting *x, struct err **e)
 
 static bool ids_from_store(struct exporting *x, struct err **e)
 {
-    struct uuid next;
+    struct uuid next = {{0}};
     for (bool more = true, first = true; more; first = false) {
         autoarena arena = arena_new();
         struct store_row *rows;

@@ -34,8 +34,8 @@ struct show {
     struct buf workspace;
     /* An answer that is being streamed: all of it, and what is not printed yet, which is cleaned. */
     struct buf said, rest, reasoning;
-    bool said_some;  /* a line of it was printed */
-    struct buf last; /* id of the action whose title stands above; empty: something else does */
+    bool said_some;       /* a line of it was printed */
+    struct buf last;      /* id of the action whose title stands above; empty: something else does */
     struct buf complaint; /* that was shown last in this run */
     const char *wish;
     unsigned frame;

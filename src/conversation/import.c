@@ -65,9 +65,9 @@ bool import_event(struct import *m, struct str text, struct err **e)
                                 .source = (uint8_t)item.source,
                                 .time_us = item.us,
                                 .branch = branch,
-                                .on_branch = is_node,
-                                .json = steal(item.json),
-                                .reduced = steal(item.reduced)};
+                                .on_branch = is_node};
+    event.json = steal(item.json);
+    event.reduced = steal(item.reduced);
     if (item.search.n > 0)
         event.search_text = buf_take(&item.search);
     add_side(m, &event, seq);

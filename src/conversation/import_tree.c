@@ -73,7 +73,8 @@ bool import_tree_add(struct import_tree *t, const struct uuid *id, struct str pa
         *branch = above >= 0 ? t->places.at[above].branch : 0;
         place.branch = *branch;
     }
-    map_put(t->ids, id_key(id), (void *)(intptr_t)(seq + 1)); // NOLINT(performance-no-int-to-ptr): the value is a number
+    map_put(t->ids, id_key(id),
+            (void *)(intptr_t)(seq + 1)); // NOLINT(performance-no-int-to-ptr): the value is a number
     vec_push(&t->places, place);
     return true;
 }

@@ -87,12 +87,12 @@ struct conversation {
     bool poisoned;        /* one of them failed; pending is set back when the last has answered */
     bool lost, deleted;
     struct run *run;
-    struct mcp *mcp;         /* servers of its agent, once a run has begun; or NULL */
-    struct project *project; /* what is read before the first event, or NULL */
+    struct mcp *mcp;          /* servers of its agent, once a run has begun; or NULL */
+    struct project *project;  /* what is read before the first event, or NULL */
     struct side_tracker side; /* for the records beside events */
-    int64_t wish_seq;        /* a message at this seq asked for a run that may not have seen it; -1: none */
-    bool mending;            /* a repair is on its way … */
-    uint64_t mend_run;       /* … of what this run left: the end of a newer one is told by that one */
+    int64_t wish_seq;         /* a message at this seq asked for a run that may not have seen it; -1: none */
+    bool mending;             /* a repair is on its way … */
+    uint64_t mend_run;        /* … of what this run left: the end of a newer one is told by that one */
     atomic_uint_fast64_t run_number; /* of the latest run that clients know of; read anywhere */
     struct mask *looked_up;          /* values of secrets that were fetched; NULL: none */
     bool lookups_begun;              /* a command has been looked through for their names */

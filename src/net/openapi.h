@@ -8,7 +8,7 @@ struct openapi_component {
 };
 struct openapi_info {
     const char *title, *description, *version;
-    struct str server_path; /* path below which the routes lie for clients, or STR_NONE */
+    struct str server_path;                     /* path below which the routes lie for clients, or STR_NONE */
     const char *key_header;                     /* security scheme, "X-Session-API-Key" */
     const struct openapi_component *components; /* those that no json_schema describes */
     size_t component_count;

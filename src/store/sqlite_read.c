@@ -137,10 +137,10 @@ bool read_list(struct store *s, const struct store_list *query, struct arena *ar
     if (!r || (query->from && !list_from(&r->db, query, &value, &number, e)))
         return false;
     int64_t kind = query->kind, status = query->status, skip = (int64_t)query->skip;
-    autostmt stmt =
-        query->from
-            ? db_query(&r->db, e, stmts[query->order], "iiiiii", kind, status, value, number, limit, skip)
-            : db_query(&r->db, e, stmts[query->order], "iissii", kind, status, STR_NONE, STR_NONE, limit, skip);
+    autostmt stmt = query->from ? db_query(&r->db, e, stmts[query->order], "iiiiii", kind, status, value,
+                                           number, limit, skip)
+                                : db_query(&r->db, e, stmts[query->order], "iissii", kind, status, STR_NONE,
+                                           STR_NONE, limit, skip);
     enum db_step step = stmt ? DB_ROW : DB_FAILED;
     *rows = arena_alloc(arena, query->limit * sizeof(**rows));
     *n = 0;

@@ -21,7 +21,7 @@ void view_free(struct view *v);
 /* Adds the next event of the path. State updates and other events without a place in it are ignored. Text that does not
  * parse (it is ours) is ERR_INTERNAL. */
 bool view_add(struct view *v, enum event_kind kind, struct str json, struct err **e);
-size_t view_count(const struct view *v); /* model-visible events */
+size_t view_count(const struct view *v);   /* model-visible events */
 uint64_t view_turns(const struct view *v); /* assistant answers so far (distinct llm_response_id) */
 /* Actions without a result, in call order. */
 size_t view_open(const struct view *v);

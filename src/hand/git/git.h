@@ -23,7 +23,7 @@ struct git {
     char *dir;
     char **env;
     uint64_t command_ms;
-    bool origin; /* without a ref the base is what origin has */
+    bool origin;             /* without a ref the base is what origin has */
     struct buf out;          /* of the last command */
     struct buf failure;      /* why the last one failed, for a person: "Git command failed: …" */
     enum wire_status status; /* WIRE_INVALID, or WIRE_TOO_LARGE, of that */
