@@ -169,7 +169,7 @@ static void not_begun(struct download *d, struct str fields, const struct err *e
         download_free(d);
         return;
     }
-    d->status = (enum wire_status)wire_get_int(fields, F_STATUS, WIRE_IO);
+    d->status = wire_get_status(fields);
     buf_add(&d->message, wire_get_str(fields, F_MESSAGE));
     pool_submit_always(d->pool, refused_run, d);
 }
@@ -177,7 +177,7 @@ static void not_begun(struct download *d, struct str fields, const struct err *e
 static void on_done(void *arg, struct str fields, const struct err *e)
 {
     struct download *d = arg;
-    bool ok = !e && wire_get_int(fields, F_STATUS, WIRE_IO) == WIRE_OK;
+    bool ok = !e && wire_get_status(fields) == WIRE_OK;
     if (!d->begun && !ok) {
         not_begun(d, fields, e);
         return;

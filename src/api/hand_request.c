@@ -74,11 +74,11 @@ static void answer_run(void *arg)
         return h->answer->failed(h, e);
     if (e)
         return request_reply_error(h->request, e);
-    int64_t status = wire_get_int(buf_str(&fields), F_STATUS, -1);
+    enum wire_status status = wire_get_status(buf_str(&fields));
     if (status == WIRE_OK)
         h->answer->done(h, buf_str(&fields), buf_str(&data));
     else
-        refuse(h, (enum wire_status)status, wire_get_str(buf_str(&fields), F_MESSAGE));
+        refuse(h, status, wire_get_str(buf_str(&fields), F_MESSAGE));
 }
 
 static void on_data(void *arg, enum wire_stream stream, struct str data)

@@ -115,14 +115,14 @@ static void on_done(void *arg, struct str fields, const struct err *e)
     struct file *f = arg;
     struct upload *u = f->upload;
     autoerr early = NULL;
-    int64_t status = wire_get_int(fields, F_STATUS, WIRE_IO);
+    enum wire_status status = e ? WIRE_STATUSES : wire_get_status(fields);
     u->open--;
     f->state = FILE_OVER;
     buf_deinit(&f->waiting);
     if (e) {
         file_lost(f, e);
     } else if (status != WIRE_OK) {
-        f->told.status = (enum wire_status)status;
+        f->told.status = status;
         file_skip(f, wire_get_str(fields, F_MESSAGE));
     } else if (!f->ended) {
         err_set(&early, ERR_GONE, "The workspace took the file for complete before it was");

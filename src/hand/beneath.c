@@ -32,6 +32,11 @@ enum wire_status status_of_errno(int error)
     }
 }
 
+const char *text_of_errno(int error)
+{
+    return error == EXDEV ? "leads out of the workspace" : strerror(error);
+}
+
 /* --- where a path leads --------------------------------------------------------------------- */
 
 static char *normal(struct str path)

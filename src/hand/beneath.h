@@ -27,3 +27,4 @@ int place_open_parent(const struct place *p, const char **name);
 /* mkdir -p; an existing directory is success. */
 bool place_make_dirs(const struct place *p, bool parent_only, unsigned mode);
 enum wire_status status_of_errno(int error);
+const char *text_of_errno(int error); /* as strerror, with words for EXDEV */

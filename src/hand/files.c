@@ -14,8 +14,7 @@
 static void fail_errno(struct call *c, const char *path)
 {
     int error = errno;
-    call_fail(c, status_of_errno(error), "%s: %s", path,
-              error == EXDEV ? "leads out of the workspace" : strerror(error));
+    call_fail(c, status_of_errno(error), "%s: %s", path, text_of_errno(error));
 }
 
 static bool call_place(struct call *c, struct place *p)

@@ -81,9 +81,8 @@ static bool descriptors_set(const struct keeper_spec *spec, enum keeper_stage *s
             return false;
     }
     *stage = STAGE_DESCRIPTORS;
-    if (other < 0 && (other = open("/dev/null", O_RDWR | O_CLOEXEC)) < 0 &&
-        (spec->fds[0] < 0 || spec->fds[1] < 0 || spec->fds[2] < 0))
-        return false;
+    if (other < 0 && (other = open("/dev/null", O_RDWR | O_CLOEXEC)) < 0)
+        other = open("/", O_PATH | O_CLOEXEC); /* an empty root: something harmless keeps the numbers taken */
     for (int i = 0; i < 3; i++) /* above 2 first, so that none is overwritten before it is used */
         if ((fds[i] = fcntl(spec->fds[i] >= 0 ? spec->fds[i] : other, F_DUPFD_CLOEXEC, 3)) < 0)
             return false;

@@ -144,7 +144,7 @@ static enum wire_status list_run(const struct call *c, struct buf *fields)
     int fd = place_open(&l.dir, O_RDONLY | O_DIRECTORY, 0);
     DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
     if (!d) {
-        status = job_fail(fields, status_of_errno(errno), "%s: %s", l.dir.path, strerror(errno));
+        status = job_fail(fields, status_of_errno(errno), "%s: %s", l.dir.path, text_of_errno(errno));
         if (fd >= 0)
             close(fd);
         return status;

@@ -241,6 +241,12 @@ int64_t wire_get_int(struct str fields, enum wire_field tag, int64_t otherwise)
     return (int64_t)((uint64_t)get_u32(value.p) | (uint64_t)get_u32(value.p + 4) << 32);
 }
 
+enum wire_status wire_get_status(struct str fields)
+{
+    int64_t status = wire_get_int(fields, F_STATUS, WIRE_STATUSES);
+    return status >= 0 && status < WIRE_STATUSES ? (enum wire_status)status : WIRE_STATUSES;
+}
+
 bool wire_has(struct str fields, enum wire_field tag)
 {
     return wire_get_str(fields, tag).p != NULL;

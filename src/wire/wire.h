@@ -189,6 +189,7 @@ enum wire_status {
     WIRE_IS_DIR,
     WIRE_NOT_DIR,
     WIRE_EXISTS,
+    WIRE_STATUSES, /* a number that is none of these: hands are strangers */
 };
 
 /* F_KIND of an OP_TERMINAL result: how the call ended. Facts only; the mind words them. */
@@ -246,4 +247,5 @@ bool wire_fields_valid(struct str fields);                       /* every length
 struct str wire_get_str(struct str fields, enum wire_field tag); /* first such field, or STR_NONE */
 /* `otherwise` also when it is not 8 bytes long. */
 int64_t wire_get_int(struct str fields, enum wire_field tag, int64_t otherwise);
+enum wire_status wire_get_status(struct str fields); /* of a RESULT; WIRE_STATUSES without one */
 bool wire_has(struct str fields, enum wire_field tag);

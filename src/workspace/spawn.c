@@ -55,7 +55,7 @@ static void on_data(void *arg, enum wire_stream stream, struct str data)
 static void result_read(struct answer *a, struct str fields)
 {
     struct hand_spawn *s = &a->spawn;
-    s->status = (enum wire_status)wire_get_int(fields, F_STATUS, WIRE_IO);
+    s->status = wire_get_status(fields);
     s->exit_code = wire_get_int(fields, F_EXIT_CODE, -1);
     if (s->status == WIRE_OK || s->status == WIRE_TIMEOUT)
         return;

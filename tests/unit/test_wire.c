@@ -14,6 +14,22 @@ static void start(struct wire_reader *r)
     wire_reader_feed(r, str_make(WIRE_MAGIC, WIRE_MAGIC_LEN));
 }
 
+/* A hand is a stranger: a status that is none of ours must not become one by being cut. */
+static void a_strange_status_is_none(void **state)
+{
+    static const int64_t strange[] = {WIRE_STATUSES, -1, (int64_t)1 << 32, INT64_MIN};
+    (void)state;
+    assert_int_equal(wire_get_status(STR("")), WIRE_STATUSES);
+    for (size_t i = 0; i < ARRAY_LEN(strange); i++) {
+        autobuf b = {0};
+        wire_add_int(&b, F_STATUS, strange[i]);
+        assert_int_equal(wire_get_status(buf_str(&b)), WIRE_STATUSES);
+    }
+    autobuf b = {0};
+    wire_add_int(&b, F_STATUS, WIRE_EXISTS);
+    assert_int_equal(wire_get_status(buf_str(&b)), WIRE_EXISTS);
+}
+
 static void fields_are_read_back(void **state)
 {
     (void)state;
@@ -216,13 +232,10 @@ static void malformed_frames_are_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fields_are_read_back),
-        cmocka_unit_test(cut_fields_are_an_error),
-        cmocka_unit_test(frames_survive_any_cutting),
-        cmocka_unit_test(long_messages_are_split),
-        cmocka_unit_test(what_is_too_large_is_refused_as_a_whole),
-        cmocka_unit_test(the_banner_is_bounded),
-        cmocka_unit_test(malformed_frames_are_errors),
+        cmocka_unit_test(fields_are_read_back),    cmocka_unit_test(a_strange_status_is_none),
+        cmocka_unit_test(cut_fields_are_an_error), cmocka_unit_test(frames_survive_any_cutting),
+        cmocka_unit_test(long_messages_are_split), cmocka_unit_test(what_is_too_large_is_refused_as_a_whole),
+        cmocka_unit_test(the_banner_is_bounded),   cmocka_unit_test(malformed_frames_are_errors),
     };
     return cmocka_run_group_tests_name("wire", tests, NULL, NULL);
 }

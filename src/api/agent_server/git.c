@@ -1,6 +1,7 @@
 /* Git: what changed in a workspace, asked of the hand that serves its path. The paths may stand in the query or, as older
  * clients have it, in the path. */
 #include "api/agent_server/app.h"
+#include "api/changes.h"
 #include "api/hand_request.h"
 #include "base/cleanup.h"
 
@@ -24,22 +25,7 @@ static const char *change_status(struct str kind)
 static void changes_answered(struct hand_request *h, struct str fields, struct str data)
 {
     (void)data;
-    autobuf body = {0};
-    struct json_writer w = json_writer(&body);
-    struct wire_fields f = {fields};
-    enum wire_field tag;
-    struct str item;
-    jw_array(&w);
-    while (wire_fields_next(&f, &tag, &item, NULL)) {
-        if (tag != F_ITEM || !wire_fields_valid(item))
-            continue;
-        jw_object(&w);
-        jw_member_cstr(&w, "status", change_status(wire_get_str(item, F_KIND)));
-        jw_member_str(&w, "path", wire_get_str(item, F_PATH));
-        jw_object_end(&w);
-    }
-    jw_array_end(&w);
-    request_reply_json(h->request, 200, &body);
+    changes_reply(h->request, fields, change_status);
 }
 
 static void diff_answered(struct hand_request *h, struct str fields, struct str data)

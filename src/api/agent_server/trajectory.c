@@ -4,37 +4,49 @@
 #include "api/slices.h"
 #include "base/cleanup.h"
 #include "conversation/export.h"
-#include "net/archive_zip.h"
+#include "zip/zip.h"
+#include <sys/stat.h>
 
 #define SLICE_READ (4 * 1024 * 1024) /* of what goes into a slice: a job is short, however well that packs */
+#define FILE_MOST (1024 * 1024 * 1024) /* bytes; more than the store keeps of anything */
 
 struct trajectory {
     struct export *export;
-    struct archive_zip *zip;
+    struct zip *zip;
     struct str root; /* "<hex>/" */
     char root_text[UUID_HEX_LEN + 2];
     struct buf *out; /* of the present slice */
     struct buf head; /* what was packed before the first */
+    bool in_file;    /* the next part belongs to the same one */
 };
 
 static void trajectory_free(void *arg)
 {
     struct trajectory *t = arg;
-    archive_zip_free(t->zip);
+    zip_free(t->zip);
     export_free(t->export);
     buf_deinit(&t->head);
     free(t);
 }
 
-static void on_bytes(void *arg, struct str data)
+static bool on_bytes(void *arg, struct str data)
 {
     struct trajectory *t = arg;
     buf_add(t->out, data);
+    return true;
+}
+
+static void add_directory(struct trajectory *t, struct str name)
+{
+    zip_add(t->zip,
+            &(struct zip_entry){
+                .name = name, .mode = S_IFDIR | 0755, .time_s = export_time_us(t->export) / 1000000},
+            STR(""));
 }
 
 /* ---- one slice ---- */
 
-/* False when there is no more, or `e`. */
+/* A file, or a part of a long one. False when there is no more, or `e`. */
 static bool add_file(struct trajectory *t, size_t *read, struct err **e)
 {
     struct export_file file;
@@ -43,8 +55,17 @@ static bool add_file(struct trajectory *t, size_t *read, struct err **e)
         return false;
     buf_add(&name, t->root);
     buf_add(&name, file.name);
+    if (!t->in_file)
+        zip_begin(t->zip, &(struct zip_entry){.name = buf_str(&name),
+                                              .mode = S_IFREG | 0644,
+                                              .time_s = file.time_us / 1000000,
+                                              .most = FILE_MOST});
+    zip_data(t->zip, file.content);
+    if (!file.more)
+        zip_finish(t->zip);
+    t->in_file = file.more;
     *read += file.content.n;
-    return archive_zip_add(t->zip, buf_str(&name), file.content, file.more, file.time_us, e);
+    return true;
 }
 
 static bool make_slice(void *arg, struct buf *out, bool *more, struct err **e)
@@ -60,7 +81,7 @@ static bool make_slice(void *arg, struct buf *out, bool *more, struct err **e)
         *more = add_file(t, &read, &why);
     export_rest(t->export);
     if (!*more && !why)
-        archive_zip_end(t->zip, &why);
+        zip_end(t->zip, STR(""));
     t->out = &t->head;
     if (why)
         *e = steal(why);
@@ -77,14 +98,15 @@ static bool trajectory_open(struct trajectory *t, struct request *r, const struc
     t->root_text[UUID_HEX_LEN] = '/';
     t->root = str_make(t->root_text, UUID_HEX_LEN + 1);
     t->export = export_new(conversations_of(r), id, e);
-    if (!t->export || !(t->zip = archive_zip_new(on_bytes, t, e)))
+    if (!t->export)
         return false;
     autobuf events = {0};
     buf_add(&events, t->root);
     buf_add(&events, STR("events/"));
-    int64_t time_us = export_time_us(t->export);
-    return archive_zip_add(t->zip, t->root, STR(""), false, time_us, e) &&
-           archive_zip_add(t->zip, buf_str(&events), STR(""), false, time_us, e);
+    t->zip = zip_new(on_bytes, t, 0);
+    add_directory(t, t->root);
+    add_directory(t, buf_str(&events));
+    return true;
 }
 
 static void download_trajectory(struct request *r, const void *argsp)

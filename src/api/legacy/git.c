@@ -1,4 +1,5 @@
 /* Git: what was done in a conversation's workspace, compared with what its origin has. */
+#include "api/changes.h"
 #include "api/legacy/workspace.h"
 #include "base/cleanup.h"
 #include "base/path.h"
@@ -23,22 +24,7 @@ static const char *status_letter(struct str kind)
 static void changes_answered(struct hand_request *h, struct str fields, struct str data)
 {
     (void)data;
-    autobuf body = {0};
-    struct json_writer w = json_writer(&body);
-    struct wire_fields f = {fields};
-    enum wire_field tag;
-    struct str item;
-    jw_array(&w);
-    while (wire_fields_next(&f, &tag, &item, NULL)) {
-        if (tag != F_ITEM || !wire_fields_valid(item))
-            continue;
-        jw_object(&w);
-        jw_member_cstr(&w, "status", status_letter(wire_get_str(item, F_KIND)));
-        jw_member_str(&w, "path", wire_get_str(item, F_PATH));
-        jw_object_end(&w);
-    }
-    jw_array_end(&w);
-    request_reply_json(h->request, 200, &body);
+    changes_reply(h->request, fields, status_letter);
 }
 
 /* What is no repository has no changes. The client asked for nothing in particular, so what git refuses is no fault of

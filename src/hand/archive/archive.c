@@ -155,7 +155,7 @@ static enum wire_status archive_job(const struct call *c, struct buf *fields)
     int fd = place_open(&p, O_RDONLY | O_DIRECTORY, 0);
     if (fd < 0 || !(a.root = realpath(p.path, NULL))) {
         status = status_of_errno(errno);
-        return job_fail(fields, status, "%s: %s", p.path, strerror(errno));
+        return job_fail(fields, status, "%s: %s", p.path, text_of_errno(errno));
     }
     if (limit < ARCHIVE_ENTRIES_MAX)
         a.entries = (uint64_t)limit;
