@@ -177,7 +177,8 @@ static bool arguments_collect(const struct tool *tool, const struct json_value *
             return err_set(e, ERR_INVALID, "more than %d arguments", TOOL_ARGUMENTS_COUNT_MAX);
         struct argument arg = {.key = it.key, .value = it.value};
         const struct json_field *field = field_find(tool, it.key);
-        if (!field && !is_meta(it.key) && is_risk_key(it.key) && !json_get(root, "security_risk"))
+        if (!field && !is_meta(it.key) && is_risk_key(it.key) && !json_get(root, "security_risk") &&
+            !argument_has(a, "security_risk")) /* of several spellings the first counts */
             arg.key = STR("security_risk");
         decode_nested(a, field, &arg);
         a->at[a->n++] = arg;

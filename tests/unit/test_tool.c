@@ -107,6 +107,9 @@ static void test_risk(void **state)
     assert_has(unwanted, "\nUNKNOWN");
     autofree char *read_only = decoded(&tool_think, "{\"thought\":\"x\",\"security_risk\":\"HIGH\"}", true);
     assert_has(read_only, "\nUNKNOWN");
+    /* Of several spellings the first counts, and the second is an argument like any other. */
+    refused(&tool_terminal, "{\"command\":\"x\",\"riskLevel\":\"HIGH\",\"securityRisk\":\"LOW\"}",
+            "securityRisk: ", "Extra inputs");
 }
 
 static void test_repairs(void **state)
