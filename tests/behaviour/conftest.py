@@ -2,32 +2,9 @@
 
 import pytest
 
-from handsd import Handsd
 from model_talk import KEY
-from model_server import ModelServer
+from playing import model, server, work  # noqa: F401
 from talk import Talk
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """One server that plays scripts, shared by a module's tests."""
-    folder = tmp_path_factory.mktemp("handsd")
-    with Handsd(folder / "data", scripts=folder / "scripts") as running:
-        yield running
-
-
-@pytest.fixture
-def work(tmp_path):
-    folder = tmp_path / "work"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture(scope="module")
-def model():
-    one = ModelServer()
-    yield one
-    one.close()
 
 
 @pytest.fixture(scope="module")

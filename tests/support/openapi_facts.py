@@ -136,3 +136,14 @@ def unsound(ours):
             yield f"{name}: has the path parameters {sorted(given)}"
         if not (operation["summary"] and operation["tags"] and operation["responses"]):
             yield f"{name}: not described"
+
+
+def all_differences(ours, facts):
+    """Of every operation that is implemented: "METHOD path: what differs"."""
+    have = ours.operations()
+    return {
+        f"{name}: {difference}"
+        for name, wanted in facts.items()
+        if name in have
+        for difference in differences(ours, have[name], wanted)
+    }
