@@ -40,8 +40,6 @@ static void start_committed(void *arg, const struct err *e)
 {
     struct start *s = arg;
     struct run *launch = NULL, *discard = NULL;
-    if (!e)
-        conversation_start(s->c);
     s->done(s->arg, e);
     WITH_LOCK(&s->c->lock)
     start_settle(s, !e, &launch, &discard);
@@ -80,6 +78,7 @@ static bool start_queue(struct start *s, draft_list *drafts, struct state *next,
     if (!append_locked(c, drafts->at, drafts->n, next, NULL, start_committed, s, e))
         return false;
     drafts->n = 0;
+    conversation_start(c); /* now, so that a `stop` that comes before the commit is the last word */
     if (run) {
         struct run *r = c->run ? c->run : run_new(c);
         atomic_store(&c->run_number, r->number);
@@ -297,8 +296,10 @@ static enum run_answer queue_run(struct start *s, struct err **e)
         err_set(e, ERR_CONFLICT, "Conversation already running. Wait for completion or pause first.");
         return RUN_REFUSED;
     }
-    if (c->pending->status == STATUS_FINISHED)
+    if (c->pending->status == STATUS_FINISHED) {
+        conversation_start(c);
         return RUN_FINISHED;
+    }
     draft_list drafts = {0};
     struct state *next = state_copy(c->pending);
     if (!project_apply(c, next, e)) {

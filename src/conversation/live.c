@@ -93,24 +93,33 @@ void conversation_end_session(struct conversation *c)
     hand_end(c->service->config.hands, &c->id);
 }
 
+/* Under the append lock: what starts a run makes its conversation live under the same lock. */
+static bool stop_run(struct conversation *c)
+{
+    if (!live_remove(c->service->live, &c->id))
+        return false;
+    c->wish_seq = -1; /* what was asked for before is cancelled, too */
+    if (c->run && condense_only(c->run))
+        mailbox_cancel(c->run->mailbox);
+    else if (c->run)
+        run_interrupt(c->run);
+    return true;
+}
+
 bool conversations_stop(struct conversations *s, const struct uuid *id)
 {
-    if (!live_remove(s->live, id))
-        return false;
+    bool was = false;
     struct conversation *c = conversations_peek(s, id);
-    if (!c) { /* it has left memory; a process that it started may still be there */
-        hand_end(s->config.hands, id);
-        return true;
+    if (c) {
+        WITH_LOCK(&c->lock)
+        was = stop_run(c);
+        if (was)
+            conversation_end_session(c);
+        conversation_unref(c);
+    } else {
+        was = live_remove(s->live, id);
+        if (was) /* it has left memory; a process that it started may still be there */
+            hand_end(s->config.hands, id);
     }
-    WITH_LOCK(&c->lock)
-    {
-        c->wish_seq = -1; /* what was asked for before is cancelled, too */
-        if (c->run && condense_only(c->run))
-            mailbox_cancel(c->run->mailbox);
-        else if (c->run)
-            run_interrupt(c->run);
-    }
-    conversation_end_session(c);
-    conversation_unref(c);
-    return true;
+    return was;
 }

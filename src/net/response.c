@@ -176,6 +176,8 @@ static void answer(struct request *r, int status, const char *content_type)
     r->status = status;
     if (content_type)
         request_set_header(r, STR("content-type"), str_from(content_type));
+    if (status == 503) /* in whatever form it is told */
+        request_set_header(r, STR("retry-after"), STR("1"));
     response_answer(r);
 }
 
@@ -224,8 +226,6 @@ static void reply_failure(struct request *r, int status, const char *text, bool 
         log_error("request failed (error %.*s): %s", STR_ARG(text_id), text);
     }
     jw_object_end(&w);
-    if (status == 503)
-        request_set_header(r, STR("retry-after"), STR("1"));
     request_reply_json(r, status, &body);
 }
 

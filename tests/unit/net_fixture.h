@@ -171,6 +171,12 @@ static void handle_error(struct request *r, const void *args)
     autoerr e = NULL;
     str_to_u64(request_query(r, "kind"), &kind);
     err_set(&e, (enum err_kind)kind, "what happened");
+    if (request_query(r, "own").p) { /* in a form of the handler's own */
+        autobuf body = {0};
+        buf_add(&body, STR("{}"));
+        request_reply_json(r, err_http_status(e), &body);
+        return;
+    }
     request_reply_error(r, e);
 }
 

@@ -367,6 +367,30 @@ static void a_deleted_one_is_gone_for_everybody(void **state)
     end(w, c);
 }
 
+/* `stop` between a message and its commit: the message is kept, and the conversation is stopped all the same. */
+static void a_stop_is_not_undone_by_what_was_queued_before(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    struct conversation *c = begin(w, FOREVER);
+    struct answer a;
+    answer_init(&a, w);
+    conversations_stop(w->s, &c->id);
+    assert_false(conversations_live(w->s, &c->id, NULL));
+    fake_store_plan(w->store, (struct fake_plan){.match = "the tulips", .nth = 1, .stall = true});
+    ask_send(c, &a, "the tulips", true);
+    AWAIT(fake_store_stalled(w->store));
+    assert_true(conversations_live(w->s, &c->id, NULL));
+    assert_true(conversations_stop(w->s, &c->id));
+    fake_store_release(w->store);
+    AWAIT(atomic_load(&a.came));
+    answer_deinit(&a);
+    AWAIT(rests_with(c, STATUS_PAUSED));
+    assert_int_equal(log_count(w, c->number, "the tulips"), 1);
+    assert_false(conversations_live(w->s, &c->id, NULL));
+    end(w, c);
+}
+
 int main(void)
 {
     clock_init();
@@ -381,6 +405,7 @@ int main(void)
         cmocka_unit_test(a_secret_that_no_key_opens_stops_only_the_run),
         cmocka_unit_test(opens_a_creation_and_a_deletion_race_on_one_id),
         cmocka_unit_test(a_deleted_one_is_gone_for_everybody),
+        cmocka_unit_test(a_stop_is_not_undone_by_what_was_queued_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

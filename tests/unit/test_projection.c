@@ -46,6 +46,10 @@ static const struct row {
     {ACTION("glob", "{\"pattern\":\"*\",\"path\":null,\"kind\":\"GlobAction\"}"), "", "call_tool_mcp",
      "\"arguments\":{\"pattern\":\"*\"}"},
     {ACTION("none", "null"), "", "call_tool_mcp", "\"arguments\":{\"x\":1}"},
+    {EVENT("ActionEvent", "agent", "\"tool_name\":\"none\",\"tool_call\":{\"arguments\":\"{}\"},"), "",
+     "call_tool_mcp", "\"name\":\"none\",\"arguments\":{}"},
+    {EVENT("ActionEvent", "agent", "\"tool_name\":\"none\",\"tool_call\":{\"arguments\":\"{x\"},"), "",
+     "call_tool_mcp", "\"name\":\"none\",\"arguments\":{\"arguments\":\"{x\"}"},
     {OBSERVATION(
          "terminal",
          "\"command\":\"ls\",\"exit_code\":0,\"metadata\":{\"exit_code\":0},\"kind\":\"TerminalObservation\""),

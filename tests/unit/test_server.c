@@ -208,6 +208,10 @@ static void test_error_bodies(void **state)
     autoanswer busy = client_ask(run, GET("/error?kind=7"));
     assert_int_equal(busy.status, 503);
     assert_contains(busy.head, "retry-after: 1\r\n");
+    autoanswer own = client_ask(run, GET("/error?kind=7&own=1"));
+    assert_int_equal(own.status, 503);
+    assert_contains(own.head, "retry-after: 1\r\n");
+    assert_null(strstr(strstr(own.head, "retry-after") + 1, "retry-after"));
     autoanswer bug = client_ask(run, GET("/error?kind=0"));
     assert_int_equal(bug.status, 500);
     assert_contains(bug.body, "\"exception\":\"what happened\",\"error_id\":\"");

@@ -1,7 +1,7 @@
 #include "api/legacy/action.h"
+#include "api/legacy/app.h"
 #include "base/cleanup.h"
 #include "base/err.h"
-#include "json/writer.h"
 
 #define URLS_MAX 100 /* images, and files, of one message */
 
@@ -53,27 +53,16 @@ static bool urls_check(const struct json_value *urls, const char *name, struct e
     return true;
 }
 
-static void write_text(struct json_writer *w, struct str text)
-{
-    jw_object(w);
-    jw_member_cstr(w, "type", "text");
-    jw_member_str(w, "text", text);
-    jw_object_end(w);
-}
-
 /* Uploaded files that the text does not speak of: the agent is told where they are. */
-static void write_files(struct json_writer *w, struct str content, const struct json_value *urls)
+static void add_files(struct str content, const struct json_value *urls, struct buf *text)
 {
-    autobuf text = {0};
     for (struct json_iter it = json_iter(urls); json_next(&it);) {
         struct str url = json_str(it.value);
         if (url.n == 0 || str_find(content, url) >= 0)
             continue;
-        buf_add(&text, text.n > 0 ? STR(", ") : STR("Uploaded files: "));
-        buf_add(&text, url);
+        buf_add(text, text->n > 0 ? STR(", ") : STR("Uploaded files: "));
+        buf_add(text, url);
     }
-    if (text.n > 0)
-        write_text(w, buf_str(&text));
 }
 
 static bool decode_message(const struct json_value *args, struct legacy_action *out, struct err **e)
@@ -91,22 +80,12 @@ static bool decode_message(const struct json_value *args, struct legacy_action *
         return false;
     if (json_type(content) != JSON_STRING)
         return err_set(e, ERR_INVALID, "a message needs its content");
-    autobuf body = {0};
-    struct json_writer w = json_writer(&body);
-    jw_object(&w);
-    jw_member_cstr(&w, "role", "user");
-    jw_key(&w, "content");
-    jw_array(&w);
-    write_text(&w, json_str(content));
-    write_files(&w, json_str(content), files);
-    if (json_count(images) > 0) {
-        jw_object(&w);
-        jw_member_cstr(&w, "type", "image");
-        jw_member_value(&w, "image_urls", images);
-        jw_object_end(&w);
-    }
-    jw_array_end(&w);
-    jw_object_end(&w);
+    struct str urls[URLS_MAX];
+    autobuf body = {0}, names = {0};
+    for (struct json_iter it = json_iter(images); json_next(&it);)
+        urls[it.index] = json_str(it.value);
+    add_files(json_str(content), files, &names);
+    legacy_message_write(json_str(content), buf_str(&names), urls, json_count(images), &body);
     if (body.n > CONVERSATION_MESSAGE_MAX)
         return err_set(e, ERR_TOO_LARGE, "A message has at most %d MiB.", CONVERSATION_MESSAGE_MAX >> 20);
     out->wish = WISH_MESSAGE;

@@ -31,8 +31,10 @@ static inline bool legacy_live(const struct request *r, const struct uuid *id)
     return conversations_live(conversations_of(r), id, NULL);
 }
 
-/* A user's message of 0.53 (text and images by URL) as conversation_send takes it: {"role":"user","content":[…]}. message.c */
-void legacy_message_write(struct str text, const struct str *images, size_t n, struct buf *out);
+/* A user's message of 0.53 (text, images by URL, and `more` text behind it if there is any) as conversation_send takes it:
+ * {"role":"user","content":[…]}. message.c */
+void legacy_message_write(struct str text, struct str more, const struct str *images, size_t n,
+                          struct buf *out);
 
 /* ---- answers (reply.c) ---- */
 

@@ -273,7 +273,7 @@ static void write_message(const struct create_body *body, struct buf *text)
         words = buf_str(&task);
     }
     if (words.n > 0 || body->images.n > 0)
-        legacy_message_write(words, body->images.items, body->images.n, text);
+        legacy_message_write(words, STR_NONE, body->images.items, body->images.n, text);
 }
 
 /* ---- handling ---- */

@@ -155,14 +155,12 @@ static void write_arguments(const struct projector *p, const struct json_value *
     if (json_type(action) != JSON_OBJECT) { /* the call was not valid: what the model had written */
         struct str text = json_get_str(json_get(p->event, "tool_call"), "arguments");
         autojson given = json_parse(text, NULL, NULL);
-        for (struct json_iter it =
-                 json_iter(json_type(json_root(given)) == JSON_OBJECT ? json_root(given) : NULL);
-             json_next(&it);) {
+        bool is_object = json_type(json_root(given)) == JSON_OBJECT;
+        for (struct json_iter it = json_iter(is_object ? json_root(given) : NULL); json_next(&it);) {
             jw_key_str(&w, it.key);
             jw_value(&w, it.value);
-            text = STR_NONE;
         }
-        if (text.n > 0)
+        if (!is_object && text.n > 0)
             jw_member_str(&w, "arguments", text);
     }
     for (struct json_iter it = json_iter(json_type(action) == JSON_OBJECT ? action : NULL); json_next(&it);) {

@@ -128,16 +128,14 @@ static const struct route_response vscode_responses[] = {
 #define RESPONSES(list) .responses = list, .response_count = ARRAY_LEN(list)
 
 static const struct route routes[] = {
-    {ROUTE("Get the ids of a conversation's runtime",
+    {ROUTE("Get Remote Runtime Config",
            "get_remote_runtime_config_api_conversations__conversation_id__config_get"),
      .path = "/api/conversations/{conversation_id}/config", .handle = get_config,
      RESPONSES(config_responses)},
-    {ROUTE("Get the URL of a workspace's VS Code, which is started",
-           "get_vscode_url_api_conversations__conversation_id__vscode_url_get"),
+    {ROUTE("Get VS Code URL", "get_vscode_url_api_conversations__conversation_id__vscode_url_get"),
      .path = "/api/conversations/{conversation_id}/vscode-url", .handle = get_vscode_url,
      RESPONSES(vscode_responses)},
-    {ROUTE("Get the addresses of a workspace's applications",
-           "get_hosts_api_conversations__conversation_id__web_hosts_get"),
+    {ROUTE("Get Hosts", "get_hosts_api_conversations__conversation_id__web_hosts_get"),
      .path = "/api/conversations/{conversation_id}/web-hosts", .handle = get_web_hosts,
      RESPONSES(hosts_responses)},
 };
