@@ -5,6 +5,7 @@ import sqlite3
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 
 import pytest
@@ -68,6 +69,19 @@ def test_feedback_is_kept_also_when_the_conversation_goes(tmp_path, work):
     assert (head["polarity"], head["permissions"], head["email"]) == ("positive", "private", "a@b")
     assert head["conversation_id"] == uuid.UUID(talk.id).hex and head["pieces"] == len(kept) > 1
     assert json.loads("".join(kept[k] for k in sorted(kept))) == trajectory
+
+
+def test_of_a_conversation_that_goes_meanwhile_nothing_is_left(tmp_path, work):
+    with Handsd(tmp_path / "data", scripts=tmp_path / "scripts") as server:
+        talk = worked(server, work)
+        for n in range(20):
+            assert server.send(talk.id, f"{n}" + "x" * 190_000).status_code == 200
+    with closing(sqlite3.connect(tmp_path / "data" / "handsd.db")) as db, db:  # its end is gone, as after a DELETE
+        db.execute("UPDATE event SET key = key + 1000 WHERE key IN (SELECT key FROM event ORDER BY key DESC LIMIT 3)")
+    with Handsd(tmp_path / "data", scripts=tmp_path / "scripts") as server:
+        answer = server.legacy.post(path_of(talk, "submit-feedback"), json={"polarity": "positive"})
+        assert (answer.status_code, list(answer.json())) == (404, ["detail"]), answer.text
+    assert feedback_in(tmp_path / "data") == {}
 
 
 class Gateway(BaseHTTPRequestHandler):

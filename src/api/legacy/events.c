@@ -4,10 +4,13 @@
 #include "api/legacy/app.h"
 #include "api/legacy/projection.h"
 #include "base/cleanup.h"
+#include <stdatomic.h>
 
 #define EVENTS_LIMIT 100
-#define EVENTS_BYTES (8 * 1024 * 1024) /* of one answer: past it the rest is for the next */
-#define EVENTS_SLICE 400               /* stored events that one job looks at */
+#define EVENTS_BYTES ((size_t)8 * 1024 * 1024) /* of one answer: past it the rest is for the next */
+#define EVENTS_BYTES_ALL \
+    ((size_t)64 * 1024 * 1024) /* of all that are being made: then one event is an answer */
+#define EVENTS_SLICE 400       /* stored events that one job looks at */
 
 struct filter_body {
     bool exclude_hidden; /* nothing is hidden here */
@@ -72,6 +75,7 @@ struct search { /* in the request's arena */
     int64_t first, last; /* ids */
     int64_t at;          /* seq that the next slice begins with; -1: at the end that it starts from */
     struct buf body;     /* the answer so far */
+    size_t held;         /* … counted in `held_bytes` */
     struct projection projection;
     size_t found;
     bool more, over;
@@ -98,16 +102,27 @@ static bool passes(const struct search *s, const struct projected *p)
            (f->query.n == 0 || has_query(p->json, f->query));
 }
 
+static atomic_size_t held_bytes; /* of answers that are being made */
+
+static bool has_room(const struct search *s, size_t bytes)
+{
+    return s->found == 0 ||
+           (s->body.n + bytes <= EVENTS_BYTES &&
+            atomic_load_explicit(&held_bytes, memory_order_relaxed) + bytes <= EVENTS_BYTES_ALL);
+}
+
 /* An event that passed; false when there is no room for it. */
 static bool take(struct search *s, struct str json)
 {
-    if (s->found >= (size_t)s->args->limit || (s->found > 0 && s->body.n + json.n > EVENTS_BYTES)) {
+    if (s->found >= (size_t)s->args->limit || !has_room(s, json.n)) {
         s->more = s->over = true;
         return false;
     }
     if (s->found++ > 0)
         buf_add_char(&s->body, ',');
     buf_add(&s->body, json);
+    s->held += json.n;
+    atomic_fetch_add_explicit(&held_bytes, json.n, memory_order_relaxed);
     return true;
 }
 
@@ -166,6 +181,7 @@ static void search_end(struct search *s, const struct err *e)
     struct request *r = s->request;
     autobuf body = s->body;
     projection_deinit(&s->projection);
+    atomic_fetch_sub_explicit(&held_bytes, s->held, memory_order_relaxed);
     if (e) {
         request_reply_error(r, e);
         return;

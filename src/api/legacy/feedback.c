@@ -1,7 +1,8 @@
 /* POST submit-feedback: what somebody thinks of a conversation, with all of it, is kept in the store, and sent to the
  * configured address if there is one. Documents of the space `feedback`: ID (what was said, and in how many pieces the
  * conversation follows) and ID/000000, ID/000001 … (a JSON list, cut anywhere). They stay when the conversation is deleted.
- * The document ID is written last: pieces without it are of a feedback that was never acknowledged. */
+ * The document ID is written last: pieces without it are of a feedback that was never acknowledged. Where that is known, they
+ * are taken away again. */
 #include "api/legacy/app.h"
 #include "api/legacy/log_reader.h"
 #include "base/cleanup.h"
@@ -73,6 +74,7 @@ struct feedback { /* from the request to the answer; one thread at a time has it
     size_t bytes, on_its_way; /* read; counted in `sent_bytes` */
     unsigned pieces;
     bool cut, sends;
+    struct err *error; /* why it is not kept */
 };
 
 static atomic_size_t sent_bytes; /* of those whose answer is to come */
@@ -105,19 +107,53 @@ static void feedback_free(struct feedback *f)
     log_reader_deinit(&f->log);
     buf_deinit(&f->pending);
     buf_deinit(&f->answer);
+    err_free(f->error);
     free(f);
+}
+
+/* Pieces are numbered from 0. */
+static void piece_key(const struct feedback *f, unsigned piece, struct buf *key)
+{
+    buf_addf(key, "%s/%06u", f->key, piece);
 }
 
 /* ---- answers ---- */
 
-static void fail(struct feedback *f, const struct err *e)
+static void answer_failed(struct feedback *f)
 {
     struct request *r = f->request;
-    if (e->kind == ERR_NOT_FOUND)
+    if (f->error->kind == ERR_NOT_FOUND)
         legacy_reply_missing(r, &f->args);
     else
-        request_reply_error(r, e);
+        request_reply_error(r, f->error);
     feedback_free(f);
+}
+
+static void drop_pieces(struct feedback *f);
+
+/* A store that refuses this, too, has lost them or keeps them: the answer is the same. */
+static void piece_dropped(void *arg, const struct err *e)
+{
+    (void)e;
+    drop_pieces(arg);
+}
+
+/* Nobody will ever ask for what was kept of it so far. */
+static void drop_pieces(struct feedback *f)
+{
+    autobuf key = {0};
+    if (f->pieces == 0) {
+        answer_failed(f);
+        return;
+    }
+    piece_key(f, --f->pieces, &key);
+    store_doc_delete(f->log.store, STR("feedback"), buf_str(&key), piece_dropped, f);
+}
+
+static void fail(struct feedback *f, const struct err *e)
+{
+    f->error = err_copy(e);
+    drop_pieces(f);
 }
 
 static void answer_kept(struct feedback *f)
@@ -239,7 +275,7 @@ static void keep_piece(struct feedback *f)
 {
     autobuf key = {0};
     struct str piece = utf8_prefix_bytes(buf_str(&f->pending), PIECE_BYTES);
-    buf_addf(&key, "%s/%06u", f->key, f->pieces++);
+    piece_key(f, f->pieces++, &key);
     autobuf text = {0};
     buf_add(&text, piece);
     buf_consume(&f->pending, piece.n);
