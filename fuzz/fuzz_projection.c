@@ -13,11 +13,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct str rest = str_make(data, size), event;
+    static const struct projection_log nowhere;
     autoprojection p = {0};
     if (size == 0 || !str_split(&rest, '\0', &event))
         return 0;
     for (uint32_t seq = 0; seq <= 1000; seq += 1000) {
-        projection_make(&p, event, rest, seq);
+        projection_make(&p, &nowhere, event, rest, seq, NULL);
         must(p.n <= PROJECTION_MAX);
         for (size_t i = 0; i < p.n; i++) {
             autojson doc = json_parse_trusted(p.at[i].json, NULL);

@@ -125,13 +125,15 @@ static const struct row {
     {"", "", "", NULL},
 };
 
+static const struct projection_log nowhere;
+
 static void every_row(void **state)
 {
     (void)state;
     autoprojection p = {0};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         autobuf names = {0};
-        projection_make(&p, str_from(rows[i].event), str_from(rows[i].side), SEQ);
+        projection_make(&p, &nowhere, str_from(rows[i].event), str_from(rows[i].side), SEQ, NULL);
         for (size_t k = 0; k < p.n; k++) {
             autojson doc = json_parse(p.at[k].json, NULL, NULL);
             const struct json_value *root = json_root(doc);
@@ -154,7 +156,7 @@ static void the_first_event_says_loading(void **state)
 {
     (void)state;
     autoprojection p = {0};
-    projection_make(&p, str_from(EVENT("SystemPromptEvent", "agent", "")), STR_NONE, 0);
+    projection_make(&p, &nowhere, str_from(EVENT("SystemPromptEvent", "agent", "")), STR_NONE, 0, NULL);
     assert_int_equal(p.n, 2);
     assert_true(str_find(p.at[0].json, STR("\"agent_state\":\"loading\"")) > 0);
 }
@@ -168,7 +170,7 @@ static void long_outputs_lose_their_middle(void **state)
     for (int i = 0; i < 40000; i++)
         buf_add(&text, STR("é"));
     buf_add(&text, STR(">\"}],\"kind\":\"TerminalObservation\"},\"kind\":\"ObservationEvent\"}"));
-    projection_make(&p, buf_str(&text), STR_NONE, 1);
+    projection_make(&p, &nowhere, buf_str(&text), STR_NONE, 1, NULL);
     assert_int_equal(p.n, 1);
     autojson doc = json_parse(p.at[0].json, NULL, NULL);
     struct str content = json_get_str(json_root(doc), "content");

@@ -126,15 +126,18 @@ static bool take(struct search *s, struct str json)
     return true;
 }
 
-static void look_at(struct search *s, const struct store_item *item)
+static bool look_at(struct search *s, const struct store_item *item, struct err **e)
 {
     struct projection *p = &s->projection;
-    projection_make(p, item->json, item->side, item->seq);
+    struct projection_log log = {conversations_store(conversations_of(s->request)), s->number};
+    if (!projection_make(p, &log, item->json, item->side, item->seq, e))
+        return false;
     for (size_t i = 0; i < p->n && !s->over; i++) {
         const struct projected *one = &p->at[s->args->reverse ? p->n - 1 - i : i];
         if (passes(s, one) && !take(s, one->json))
-            return;
+            break;
     }
+    return true;
 }
 
 static bool in_range(const struct search *s, int64_t seq)
@@ -167,8 +170,8 @@ static bool look_at_page(struct search *s, size_t *seen, struct err **e)
     for (size_t i = 0; i < n && !s->over; i++) {
         if (!in_range(s, items[i].seq))
             s->over = true;
-        else
-            look_at(s, &items[i]);
+        else if (!look_at(s, &items[i], e))
+            return false;
     }
     *seen += n;
     s->at = next;

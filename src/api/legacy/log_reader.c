@@ -22,15 +22,18 @@ void log_reader_deinit(struct log_reader *l)
     projection_deinit(&l->projection);
 }
 
-static void add_event(struct log_reader *l, const struct store_item *item, struct buf *out)
+static bool add_event(struct log_reader *l, const struct store_item *item, struct buf *out, struct err **e)
 {
-    projection_make(&l->projection, item->json, item->side, item->seq);
+    struct projection_log log = {l->store, l->number};
+    if (!projection_make(&l->projection, &log, item->json, item->side, item->seq, e))
+        return false;
     for (size_t i = 0; i < l->projection.n; i++) {
         if (l->begun)
             buf_add_char(out, ',');
         l->begun = true;
         buf_add(out, l->projection.at[i].json);
     }
+    return true;
 }
 
 bool log_reader_next(struct log_reader *l, struct buf *out, struct err **e)
@@ -46,7 +49,8 @@ bool log_reader_next(struct log_reader *l, struct buf *out, struct err **e)
     if (l->next < l->end && n == 0)
         return err_set(e, ERR_NOT_FOUND, "the conversation has been deleted");
     for (size_t i = 0; i < n; i++)
-        add_event(l, &items[i], out);
+        if (!add_event(l, &items[i], out, e))
+            return false;
     if (n > 0)
         l->next = items[n - 1].seq + 1;
     l->over = l->next >= l->end;

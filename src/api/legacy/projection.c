@@ -431,12 +431,25 @@ static void project_rejection(struct projector *p)
                           reason);
 }
 
+/* The first (`step` 1) or the last (-1) of the forgotten events that is one of the log: an earlier summary has a name of its
+ * own there. -1: none, or not known. */
+static int64_t forgotten_end(struct projector *p, int step)
+{
+    const struct json_value *ids = json_get(p->event, "forgotten_event_ids");
+    struct uuid id;
+    struct str found = STR_NONE;
+    for (struct json_iter it = json_iter(ids); json_next(&it) && (step < 0 || !found.p);)
+        if (uuid_parse(json_str(it.value), &id))
+            found = json_str(it.value);
+    return found.p ? projector_seq(p, found) : -1;
+}
+
 static void project_condensation(struct projector *p)
 {
     struct str summary = json_get_str(p->event, "summary");
     const struct json_value *offset = json_get(p->event, "summary_offset");
-    int64_t from = json_get_int(p->side, "forgot_from", -1), to = json_get_int(p->side, "forgot_to", -1);
-    bool ranged = from >= 0 && to >= from && to < (int64_t)p->seq;
+    int64_t from = forgotten_end(p, 1), to = forgotten_end(p, -1);
+    bool ranged = from >= 0 && to >= from;
     autobuf message = {0};
     if (summary.n > 0) {
         buf_add(&message, STR("Summary: "));
@@ -505,23 +518,30 @@ static void (*const by_kind[EVENT_KINDS])(struct projector *p) = {
     [EVENT_CONVERSATION_ERROR] = project_conversation_error,
 };
 
-void projection_make(struct projection *p, struct str event, struct str side, uint32_t seq)
+bool projection_make(struct projection *p, const struct projection_log *log, struct str event,
+                     struct str side, uint32_t seq, struct err **e)
 {
     buf_clear(&p->text);
     buf_clear(&p->timestamp);
     p->n = 0;
     autojson doc = json_parse_trusted(event, NULL);
     autojson side_doc = side.n > 0 ? json_parse_trusted(side, NULL) : NULL;
-    struct projector at = {.out = p, .event = json_root(doc), .side = json_root(side_doc), .seq = seq};
+    struct projector at = {
+        .out = p, .event = json_root(doc), .side = json_root(side_doc), .seq = seq, .log = log, .e = e};
     enum event_kind kind = event_kind_parse(json_get_str(at.event, "kind"));
     if (kind >= EVENT_KINDS || !by_kind[kind])
-        return;
+        return true;
     buf_add(&p->timestamp, json_get_str(at.event, "timestamp"));
     by_kind[kind](&at);
+    if (at.failed) {
+        p->n = 0;
+        return false;
+    }
     for (size_t i = 0; i < p->n; i++) {
         p->at[i].json = str_sub(buf_str(&p->text), at.at[i].from, at.at[i].to);
         p->at[i].timestamp = p->timestamp.n > 0 ? buf_str(&p->timestamp) : STR_NONE;
     }
+    return true;
 }
 
 void projection_deinit(struct projection *p)

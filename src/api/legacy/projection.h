@@ -1,11 +1,10 @@
 /* projection: what a stored event is in the 0.53 dialect: 0 to PROJECTION_MAX events, by a pure function of its text, its
- * side record and its seq. So the list, the trajectory, sockets and `cause` agree for ever. docs/legacy-events.md has the
- * table of what becomes what.
+ * side record, its seq, and the events before it that it names. So the list, the trajectory, sockets and `cause` agree for
+ * ever. docs/legacy-events.md has the table of what becomes what.
  *
- * Never fails: what it does not know, or what is no event at all (import may bring anything), becomes nothing. Any thread. */
+ * What it does not know, or what is no event at all (import may bring anything), becomes nothing. Any thread. */
 #pragma once
-#include "base/buf.h"
-#include <stdint.h>
+#include "store/store.h"
 
 #define PROJECTION_MAX \
     16 /* events of one; its k-th has the id seq × PROJECTION_MAX + k: gaps are legal there */
@@ -31,7 +30,14 @@ struct projection {
     size_t n;
     struct projected at[PROJECTION_MAX];
 };
-/* Fills `*p` anew; its texts are valid until the next call. A zeroed projection is empty. */
-void projection_make(struct projection *p, struct str event, struct str side, uint32_t seq);
+/* Where the events are that one names: the call that it answers, those that a condensation forgets. */
+struct projection_log {
+    struct store *store; /* NULL: nowhere; what they would tell is left out */
+    int64_t number;
+};
+/* Fills `*p` anew; its texts are valid until the next call. A zeroed projection is empty. False only when the log cannot be
+ * read. Blocks on the disk. */
+bool projection_make(struct projection *p, const struct projection_log *log, struct str event,
+                     struct str side, uint32_t seq, struct err **e);
 void projection_deinit(struct projection *p);
 #define autoprojection __attribute__((cleanup(projection_deinit))) struct projection

@@ -143,17 +143,17 @@ static void project_finish(struct projector *p, const struct json_value *action)
 }
 
 /* The arguments of any other tool: what its call was given, or as much of it as there is. */
-static void write_arguments(const struct projector *p, const struct json_value *action, struct buf *out)
+static void write_arguments(const struct json_value *event, struct buf *out)
 {
     struct json_writer w = json_writer(out);
-    const struct json_value *data = json_get(action, "data");
+    const struct json_value *action = json_get(event, "action"), *data = json_get(action, "data");
     if (str_is(json_get_str(action, "kind"), "MCPToolAction") && json_type(data) == JSON_OBJECT) {
         jw_value(&w, data);
         return;
     }
     jw_object(&w);
     if (json_type(action) != JSON_OBJECT) { /* the call was not valid: what the model had written */
-        struct str text = json_get_str(json_get(p->event, "tool_call"), "arguments");
+        struct str text = json_get_str(json_get(event, "tool_call"), "arguments");
         autojson given = json_parse(text, NULL, NULL);
         bool is_object = json_type(json_root(given)) == JSON_OBJECT;
         for (struct json_iter it = json_iter(is_object ? json_root(given) : NULL); json_next(&it);) {
@@ -172,11 +172,11 @@ static void write_arguments(const struct projector *p, const struct json_value *
     jw_object_end(&w);
 }
 
-static void project_tool(struct projector *p, const struct json_value *action)
+static void project_tool(struct projector *p)
 {
     struct str name = projector_text(p->event, "tool_name");
     autobuf arguments = {0}, message = {0};
-    write_arguments(p, action, &arguments);
+    write_arguments(p->event, &arguments);
     buf_addf(&message, "Using the tool %.*s with:\n```\n", STR_ARG(name));
     buf_add(&message, buf_str(&arguments));
     buf_add(&message, STR("\n```"));
@@ -350,7 +350,9 @@ static void write_mcp_content(struct json_writer *w, const struct json_value *co
 static void project_tool_result(struct projector *p, const struct json_value *o, struct str content)
 {
     (void)content;
-    autobuf result = {0};
+    autobuf result = {0}, arguments = {0};
+    autojson call = projector_event(p, json_get_int(p->side, "cause", -1));
+    write_arguments(json_root(call), &arguments);
     struct json_writer r = json_writer(&result);
     jw_object(&r);
     jw_member_null(&r, "meta");
@@ -364,7 +366,7 @@ static void project_tool_result(struct projector *p, const struct json_value *o,
     jw_key(&w, "extras");
     jw_object(&w);
     jw_member_str(&w, "name", projector_text(p->event, "tool_name"));
-    jw_member_raw(&w, "arguments", STR("{}"));
+    jw_member_raw(&w, "arguments", buf_str(&arguments));
     jw_object_end(&w);
     projector_end(p, &w);
 }
@@ -405,7 +407,7 @@ void project_action(struct projector *p)
             tools[i].act(p, action);
             return;
         }
-    project_tool(p, action);
+    project_tool(p);
 }
 
 void project_observation(struct projector *p)

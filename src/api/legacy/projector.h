@@ -7,6 +7,9 @@ struct projector {
     struct projection *out;
     const struct json_value *event, *side;
     uint32_t seq;
+    const struct projection_log *log;
+    struct err **e;
+    bool failed; /* the log could not be read: `*e` */
     struct {
         size_t from, to; /* in out->text */
     } at[PROJECTION_MAX];
@@ -36,6 +39,9 @@ void projector_texts(const struct json_value *contents, const char *between, str
 struct str projector_text(const struct json_value *v, const char *key);
 int64_t projector_cause(const struct projector *p); /* what the event answers; 0: not known */
 
+/* projection_log.c: an earlier event by its seq, NULL when there is none; and the seq of one by its id, or -1. */
+struct json_doc *projector_event(struct projector *p, int64_t seq);
+int64_t projector_seq(struct projector *p, struct str id);
 /* projection_tools.c */
 void project_action(struct projector *p);
 void project_observation(struct projector *p);
