@@ -10,7 +10,7 @@
 #include "cli/environment.h"
 #include "cli/export_folder.h"
 #include "conversation/export.h"
-#include "net/archive_unzip.h"
+#include "zip/unzip.h"
 #include <getopt.h>
 #include <signal.h>
 
@@ -153,7 +153,7 @@ static bool write_served(struct exporting *x, const char *hex, struct export_fol
     x->root = buf_str(&root);
     x->folder = f;
     bool ok = client_call(x->client, "GET", path.p, STR_NONE, &zip, e) &&
-              archive_unzip(buf_str(&zip), put_unpacked, x, e);
+              unzip_files(buf_str(&zip), put_unpacked, x, e);
     x->root = STR_NONE;
     x->folder = NULL;
     return ok;

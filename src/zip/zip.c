@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/utf8.h"
+#include "zip/format.h"
 #include <sys/stat.h>
 #define ZLIB_CONST /* input is only read */
 #include <zlib.h>
@@ -11,28 +12,6 @@
 #define LEVEL 1                           /* speed: a workspace is mostly packed objects, or small */
 #define INPUT_MAX ((size_t)1024 * 1024)   /* bytes given to deflate at once */
 #define ZIP64_FROM ((uint64_t)0xF0000000) /* deflate adds a little to what does not pack */
-#define U32_FULL ((uint64_t)0xFFFFFFFF)
-#define U16_FULL ((uint64_t)0xFFFF)
-
-/* Of the format. */
-#define LOCAL_MARK 0x04034b50
-#define DESCRIPTOR_MARK 0x08074b50
-#define CENTRAL_MARK 0x02014b50
-#define END64_MARK 0x06064b50
-#define LOCATOR64_MARK 0x07064b50
-#define END_MARK 0x06054b50
-#define END64_REST 44 /* bytes of that record that follow its length */
-#define MADE_BY_UNIX (3u << 8)
-#define VERSION_PLAIN 20
-#define VERSION_64 45
-#define FLAG_DESCRIPTOR (1u << 3)
-#define FLAG_UTF8 (1u << 11)
-#define METHOD_STORED 0
-#define METHOD_DEFLATED 8
-#define EXTRA_64 0x0001
-#define EXTRA_TIME 0x5455
-#define EXTRA_TIME_BYTES 9
-#define DOS_DIRECTORY 0x10u
 
 /* What the local header and the directory both say. */
 struct record {
