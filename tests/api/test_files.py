@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from handsd import children
 
 MB = 1 << 20
 
@@ -31,14 +32,6 @@ def rss(server, what="VmRSS"):
         except OSError:
             pass
     return total
-
-
-def children(pid):
-    found = []
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as text:
-            found += [int(child) for child in text.read().split()]
-    return found
 
 
 # ---- in and out ----

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from handsd import ROOT
+from handsd import ROOT, children
 from talk import FINISH, LATEST_S, Others, Talk, call, memory_kb, run
 from websockets.sync.client import connect
 
@@ -24,15 +24,6 @@ SECRET = "s3cret-in-the-middle"
 FRAME_MAX = 2**20  # past it Python's client closes and comes back for ever; `Talk` has the same limit
 MESSAGE_MAX = 8 * 2**20
 MCP_SERVER = str(ROOT / "tests" / "support" / "mcp_server.py")
-
-
-def hands(server):
-    """Ids of the server's hands."""
-    found = []
-    for task in os.listdir(f"/proc/{server.process.pid}/task"):
-        with open(f"/proc/{server.process.pid}/task/{task}/children", encoding="ascii") as text:
-            found += [int(child) for child in text.read().split()]
-    return found
 
 
 def whole(server, conversation, event):
@@ -308,7 +299,7 @@ def test_a_download_of_ten_gigabytes_that_stalls_while_the_agent_works(server, w
     with Talk(server, work, [run("cat step; echo $RANDOM$RANDOM >> step")] * 40 + [FINISH], stuck_detection=False) as talk:
         (work / "step").write_text("")
         assert server.http.get("/api/file/download", params={"path": str(work / "step")}).content == b""
-        mine = hands(server)
+        mine = children(server.process.pid)
         before = memory_kb(server), sum(memory_kb(server, pid) for pid in mine)
         s = stalled(server, f"/api/file/download?path={quote(str(work / 'huge'))}", room=65536)
         s.sendall(b"\r\n")

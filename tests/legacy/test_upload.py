@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from handsd import children
 
 FORM = {"Content-Type": "multipart/form-data; boundary=B"}
 
@@ -38,18 +39,10 @@ def names(work):
     return sorted(set(os.listdir(work)) - {".git"})
 
 
-def hands(server):
-    found = []
-    for task in os.listdir(f"/proc/{server.process.pid}/task"):
-        with open(f"/proc/{server.process.pid}/task/{task}/children", encoding="ascii") as text:
-            found += [int(child) for child in text.read().split()]
-    return found
-
-
 def peak(server):
     """kB of the server and of its hands, at most so far."""
     total = 0
-    for pid in [server.process.pid, *hands(server)]:
+    for pid in [server.process.pid, *children(server.process.pid)]:
         with open(f"/proc/{pid}/status", encoding="ascii") as status:
             total += sum(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
     return total
@@ -139,7 +132,7 @@ def test_a_slow_hand_holds_the_client_back(make_server, tmp_path):
     head = f"POST {base(talk)}/upload-files HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=B\r\n"
     left = memoryview(head.encode() + b"Content-Length: %d\r\n\r\n" % len(form) + form)
     address = httpx.URL(server.legacy_url)
-    stopped = hands(server)
+    stopped = children(server.process.pid)
     for hand in stopped:
         os.kill(hand, signal.SIGSTOP)
     with socket.create_connection((address.host, address.port), timeout=1) as client:
@@ -247,7 +240,7 @@ def test_a_hand_that_dies_takes_one_file_along(make_server, tmp_path):
     def form():
         yield part(b"before") + part(b"torn", b"t" * 600_000)[:-2]
         until(lambda: (work / "before").exists() and len(names(work)) == 2)
-        for hand in hands(server):
+        for hand in children(server.process.pid):
             os.kill(hand, signal.SIGKILL)
         yield b"t" * 600_000 + b"\r\n" + part(b"after") + b"--B--"
 

@@ -12,6 +12,7 @@ import uuid
 import zipfile
 
 import pytest
+from handsd import children
 
 LATEST_S = 60
 MB = 1 << 20
@@ -46,10 +47,8 @@ def kind(archive, name):
 def descendants(pid):
     found = []
     try:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as text:
-                for child in map(int, text.read().split()):
-                    found += [child, *descendants(child)]
+        for child in children(pid):
+            found += [child, *descendants(child)]
     except OSError:
         pass
     return found

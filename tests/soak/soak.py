@@ -18,7 +18,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 from check import check_log, check_store  # noqa: E402
 from steps import STEPS, Broken, Slot  # noqa: E402
 
-from handsd import Handsd, processes_in  # noqa: E402
+from handsd import Handsd, children, processes_in  # noqa: E402
 
 WORKERS = 6
 IDLE_S = 6            # conversation_idle_ttl_seconds: short, so that conversations leave memory and come back all the while
@@ -52,16 +52,6 @@ class Server(Handsd):
 def status(pid, name):
     with open(f"/proc/{pid}/status", encoding="ascii") as lines:
         return next(int(line.split()[1]) for line in lines if line.startswith(name))
-
-
-def children(pid):
-    found = []
-    for task in os.listdir(f"/proc/{pid}/task"):
-        try:
-            found += [int(child) for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
-        except OSError:
-            pass
-    return found
 
 
 def open_files(pid):

@@ -179,3 +179,14 @@ def processes_in(folder):
             except OSError:
                 pass
     return found
+
+
+def children(pid):
+    """Ids of its child processes: of a server, its hands."""
+    found = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        try:
+            found += [int(child) for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
+        except OSError:
+            pass
+    return found

@@ -21,6 +21,7 @@
 
 #include "base/clock.h"
 #include "base/cleanup.h"
+#include "leftover.h"
 #include "wire/wire.h"
 
 #define PEER_CALLS 4096
@@ -319,18 +320,6 @@ static inline void peer_input(struct peer *p, uint32_t call, struct str data, bo
     if (end)
         wire_add_end(&out, call, WIRE_STDIN);
     peer_send_buf(p, &out);
-}
-
-/* Waits until a process is gone: a pidfd becomes readable when it ends, whoever its parent is. */
-static inline bool process_ends(pid_t pid, int ms)
-{
-    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-    if (fd < 0)
-        return errno == ESRCH;
-    struct pollfd polled = {fd, POLLIN, 0};
-    int n = poll(&polled, 1, ms);
-    close(fd);
-    return n > 0;
 }
 
 static inline bool process_lives(pid_t pid)

@@ -104,10 +104,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    char command[256];
     peer_free(peer, 0);
-    snprintf(command, sizeof(command), "rm -rf %s", root);
-    return system(command); // NOLINT(cert-env33-c): our own directory
+    return folder_remove(root);
 }
 
 /* --- tests ---------------------------------------------------------------------------------------- */

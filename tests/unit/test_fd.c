@@ -3,6 +3,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "leftover.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -211,9 +212,7 @@ static int make_root(void **state)
 static int remove_root(void **state)
 {
     (void)state;
-    char command[64];
-    snprintf(command, sizeof(command), "rm -rf %s", root);
-    return system(command);
+    return folder_remove(root);
 }
 
 int main(void)

@@ -15,9 +15,7 @@ static int start(void **state)
 static int stop(void **state)
 {
     (void)state;
-    char command[128];
-    snprintf(command, sizeof(command), "rm -rf %s", dir);
-    return system(command);
+    return folder_remove(dir);
 }
 
 /* --- texts ---------------------------------------------------------------------------------- */
@@ -217,9 +215,8 @@ static void only(const char *expected)
 
 static void clear(void)
 {
-    char command[256];
-    snprintf(command, sizeof(command), "rm -rf %s && mkdir %s", dir, dir);
-    assert_int_equal(system(command), 0);
+    assert_int_equal(folder_remove(dir), 0);
+    assert_int_equal(mkdir(dir, 0700), 0);
 }
 
 static void test_files(void **state)

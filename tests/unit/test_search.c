@@ -16,9 +16,7 @@ static int start(void **state)
 static int stop(void **state)
 {
     (void)state;
-    char command[128];
-    snprintf(command, sizeof(command), "rm -rf %s", dir);
-    return system(command);
+    return folder_remove(dir);
 }
 
 /* Makes a file, and what is above it, that was last changed `age` seconds before now. */

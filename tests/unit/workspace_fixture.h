@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/thread.h"
+#include "leftover.h"
 #include "workspace/hand.h"
 #include <errno.h>
 #include <poll.h>
@@ -104,17 +105,6 @@ static inline int run(struct house *s, const char *text, struct buf *data)
         return -1000 - (int)e->kind;
     assert_int_equal(wire_get_int(buf_str(&result), F_STATUS, -1), WIRE_OK);
     return (int)wire_get_int(buf_str(&result), F_EXIT_CODE, -999);
-}
-
-static inline bool process_ends(pid_t pid, int ms)
-{
-    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-    if (fd < 0)
-        return errno == ESRCH;
-    struct pollfd polled = {fd, POLLIN, 0};
-    int n = poll(&polled, 1, ms);
-    close(fd);
-    return n > 0;
 }
 
 static inline pid_t hand_pid(struct house *s)
