@@ -25,16 +25,19 @@ static void note_tail(struct import *m, enum event_kind kind, uint32_t seq)
     m->last_node = seq;
 }
 
-/* What the dialect of 0.53 asks of an event besides its text: which action a result answers. Costs are not known here. */
-static void add_side(struct import *m, struct store_event *event, uint32_t seq)
+/* What the dialect of 0.53 asks of an event besides its text: which action a result answers, what the answer cost. */
+static void add_side(struct import *m, struct store_event *event, const struct json_value *parsed,
+                     uint32_t seq)
 {
     struct event_draft d = {.kind = (enum event_kind)event->kind,
                             .source = (enum event_source)event->source,
                             .id = event->id,
                             .body = {.p = event->json->p, .n = event->json->n}};
-    struct side_commit alone = {&d, 1, STATUS_IDLE, STATUS_IDLE, NULL};
+    struct stats *stats = import_costs_at(m->costs, parsed);
+    struct side_commit alone = {&d, 1, STATUS_IDLE, STATUS_IDLE, stats};
     autobuf side = {0};
     side_write(&m->side, &alone, &d, seq, &side);
+    stats_unref(stats);
     if (side.n > 0)
         event->side = buf_take(&side);
 }
@@ -70,7 +73,7 @@ bool import_event(struct import *m, struct str text, struct err **e)
     event.reduced = steal(item.reduced);
     if (item.search.n > 0)
         event.search_text = buf_take(&item.search);
-    add_side(m, &event, seq);
+    add_side(m, &event, item.event, seq);
     return batch_push(m, event, e) || (m->broken = true, false);
 }
 
@@ -146,7 +149,7 @@ static void end_calls(struct import *m, const struct open_actions *open, int64_t
                                     .branch = branch,
                                     .on_branch = true,
                                     .json = bytes_take(&text)};
-        add_side(m, &event, m->next_seq + (uint32_t)b->events.n);
+        add_side(m, &event, NULL, m->next_seq + (uint32_t)b->events.n);
         vec_push(&b->events, event);
         m->leaf_id = id;
         *leaf = (int64_t)m->next_seq + (int64_t)b->events.n - 1;

@@ -2,6 +2,7 @@
 #pragma once
 #include "base/thread.h"
 #include "conversation/import.h"
+#include "conversation/import_cost.h"
 #include "conversation/import_event.h"
 #include "conversation/import_tree.h"
 #include "conversation/open_actions.h"
@@ -39,6 +40,7 @@ struct import {
     struct import_tree tree;
     struct open_actions open; /* of all branches together */
     struct side_tracker side;
+    struct import_costs *costs;
     struct import_batch *batch;
     uint32_t next_seq, queued_branches;
     int64_t last_node; /* where a log stands that does not say; -1: nowhere */

@@ -168,8 +168,10 @@ struct import *import_begin(const struct import_target *target, struct str state
         autoarena arena = arena_new();
         struct store_row row;
         autoerr why = NULL;
-        if (!store_get(target->store, &m->id, arena, &row, &why) && why->kind == ERR_NOT_FOUND)
+        if (!store_get(target->store, &m->id, arena, &row, &why) && why->kind == ERR_NOT_FOUND) {
+            m->costs = import_costs_new(m->state);
             return m;
+        }
         if (why)
             err_set(e, why->kind, "%s", why->text);
         else
@@ -192,6 +194,7 @@ void import_free(struct import *m)
     import_tree_deinit(&m->tree);
     open_actions_deinit(&m->open);
     side_deinit(&m->side);
+    import_costs_free(m->costs);
     buf_deinit(&m->problem);
     err_free(m->failed);
     pthread_mutex_destroy(&m->lock);
@@ -221,6 +224,12 @@ static int64_t token_read(const struct json_value *v, size_t i)
 {
     int64_t n = json_get_int(v, tokens[i].name, 0);
     return n < 0 || n > TOKENS_MAX ? 0 : n;
+}
+
+void import_tokens_read(const struct json_value *v, struct store_usage *u)
+{
+    for (size_t i = 0; i < ARRAY_LEN(tokens); i++)
+        *token_of(u, i) = token_read(v, i);
 }
 
 static bool usage_push(struct import *m, struct store_usage *u, struct err **e)
@@ -257,8 +266,7 @@ static bool metrics_read(struct import *m, struct str usage_id, const struct jso
                                 .model = json_get_str(it.value, "model"),
                                 .response_id = json_get_str(it.value, "response_id"),
                                 .context_window = json_get_int(it.value, "context_window", 0)};
-        for (size_t i = 0; i < ARRAY_LEN(tokens); i++)
-            *token_of(&u, i) = token_read(it.value, i);
+        import_tokens_read(it.value, &u);
         if (!usage_push(m, &u, e))
             return false;
     }
