@@ -115,21 +115,24 @@ void file_read_start(struct call *c)
 
 /* --- writing -------------------------------------------------------------------------------- */
 
+/* The file has no name until it is whole, so that a hand that is killed leaves nothing behind; where the file system cannot do
+ * that, it has one of our own. */
 struct writing {
     struct place place;
     int dir, fd;
     const char *name; /* in `place` */
     char temporary[64];
+    bool named; /* `temporary` is there */
     int64_t left, size;
 };
 
 static void writing_free(struct call *c)
 {
     struct writing *w = c->state;
-    if (w->fd >= 0) {
-        close(w->fd);
+    if (w->named)
         unlinkat(w->dir, w->temporary, 0);
-    }
+    if (w->fd >= 0)
+        close(w->fd);
     if (w->dir >= 0)
         close(w->dir);
     place_deinit(&w->place);
@@ -158,16 +161,40 @@ static void on_input(struct call *c, struct str data)
     call_credit(c, taken);
 }
 
+/* What /proc calls an open file of ours. */
+#define PROC_FD_LEN (sizeof("/proc/self/fd/") + 12)
+static void proc_fd(char path[PROC_FD_LEN], int fd)
+{
+    snprintf(path, PROC_FD_LEN, "/proc/self/fd/%d", fd);
+}
+
+static bool writing_name(struct writing *w)
+{
+    char path[PROC_FD_LEN];
+    proc_fd(path, w->fd);
+    w->named = w->named || linkat(AT_FDCWD, path, w->dir, w->temporary, AT_SYMLINK_FOLLOW) == 0;
+    return w->named;
+}
+
 static void on_input_end(struct call *c)
 {
     struct writing *w = c->state;
     autobuf fields = {0};
-    if (renameat(w->dir, w->temporary, w->dir, w->name) < 0)
+    if (!writing_name(w) || renameat(w->dir, w->temporary, w->dir, w->name) < 0)
         return fail_errno(c, w->name);
-    close(w->fd);
-    w->fd = -1; /* nothing to remove any more */
+    w->named = false; /* nothing to remove any more */
     wire_add_int(&fields, F_SIZE, w->size);
     call_done(c, WIRE_OK, &fields);
+}
+
+/* Without /proc what has no name could not be given one. */
+static int unnamed_open(int dir, mode_t mode)
+{
+    struct stat st;
+    char path[PROC_FD_LEN];
+    autofd int fd = openat(dir, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, mode);
+    proc_fd(path, fd);
+    return fd >= 0 && lstat(path, &st) == 0 ? steal_fd(fd) : -1;
 }
 
 /* What is replaced has to be a regular file; its mode, and its owner where we may, stay. */
@@ -183,7 +210,11 @@ static bool writing_open(struct writing *w, mode_t mode)
     char hex[UUID_HEX_LEN + 1];
     uuid_hex(&random, hex);
     snprintf(w->temporary, sizeof(w->temporary), ".hand-%s.tmp", hex);
-    w->fd = openat(w->dir, w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+    w->fd = unnamed_open(w->dir, mode);
+    if (w->fd < 0) {
+        w->fd = openat(w->dir, w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+        w->named = w->fd >= 0;
+    }
     if (w->fd < 0)
         return false;
     if (exists && S_ISREG(st.st_mode)) {
@@ -197,11 +228,11 @@ static bool writing_open(struct writing *w, mode_t mode)
 /* The name, without links, of what `fd` is a link's way to; without one, or without /proc, the link's own stays. */
 static void follow_in_root(struct place *p, int fd)
 {
-    char link[sizeof("/proc/self/fd/") + 12], target[FILE_PATH_MAX];
+    char link[PROC_FD_LEN], target[FILE_PATH_MAX];
     autofree char *root = realpath(p->root, NULL);
     if (!root)
         return;
-    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    proc_fd(link, fd);
     ssize_t n = readlink(link, target, sizeof(target));
     struct str real = str_make(target, n > 0 ? (size_t)n : 0);
     if (n <= 0 || n == sizeof(target) || !path_is_beneath(str_from(root), real))

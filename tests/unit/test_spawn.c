@@ -418,9 +418,19 @@ static void an_empty_root_is_enough(void **state)
     wire_add_str(&fields, F_CWD, STR("/work"));
     wire_add_int(&fields, F_GIT_INIT, 1);
     assert_status(peer_call(p, OP_PREPARE, &fields), WIRE_OK);
+    /* Without /proc a file that is written has a name from its beginning. */
+    wire_add_str(&fields, F_PATH, STR("/work/file"));
+    uint32_t id = peer_begin(p, OP_FILE_WRITE, &fields);
+    peer_input(p, id, STR("content"), true);
+    o = peer_wait(p, id);
+    assert_status(o, WIRE_OK);
+    assert_int_equal(outcome_int(o, F_SIZE), 7);
+    wire_add_str(&fields, F_PATH, STR("/work"));
+    o = peer_call(p, OP_DIR_LIST, &fields);
+    assert_true(str_is(wire_get_str(wire_get_str(buf_str(&o->result), F_ITEM), F_NAME), "file"));
     /* The only program there is. */
     wire_add_str(&fields, F_ARG, STR("/hand"));
-    uint32_t id = peer_begin(p, OP_SPAWN, &fields);
+    id = peer_begin(p, OP_SPAWN, &fields);
     peer_until(p, p->calls[id].out.n);
     peer_input(p, id, STR_NONE, true);
     o = peer_wait(p, id);
@@ -434,6 +444,8 @@ static void an_empty_root_is_enough(void **state)
     assert_true(process_ends(pid, 1000));
     peer_free(p, 0);
     unlink(program);
+    snprintf(program, sizeof(program), "%s/work/file", dir);
+    assert_int_equal(unlink(program), 0);
     snprintf(program, sizeof(program), "%s/work", dir);
     rmdir(program);
     assert_int_equal(rmdir(dir), 0);
