@@ -38,7 +38,7 @@ struct job {
     enum wire_status status; /* in which the call ends; WIRE_OK: as the answer says */
 };
 
-static size_t jobs; /* alive; one thread */
+static size_t jobs, streaming; /* alive, and those of them that stream; one thread */
 
 /* --- in the fork ---------------------------------------------------------------------------- */
 
@@ -132,6 +132,7 @@ static void job_free(struct call *c)
     hand_timer_cancel(c->hand, j->timer);
     buf_deinit(&j->answer);
     jobs--;
+    streaming -= j->stall_ms > 0;
     free(j);
 }
 
@@ -300,10 +301,12 @@ static void job_begin(struct job *j)
     autofd int answer = -1, data = -1;
     j->fd = j->data.fd = -1;
     jobs++;
+    streaming += j->stall_ms > 0;
     c->state = j;
     c->on_free = job_free;
-    if (jobs > JOBS_MAX)
-        return call_fail(c, WIRE_BUSY, "%d of these calls are at work already", JOBS_MAX);
+    if (jobs > JOBS_MAX || streaming > JOBS_STREAMING_MAX)
+        return call_fail(c, WIRE_BUSY, "%d of these calls are at work already",
+                         jobs > JOBS_MAX ? JOBS_MAX : JOBS_STREAMING_MAX);
     if (!pipe_watch(j, &j->fd, &j->watch, on_readable, &answer) ||
         (j->stall_ms && !pipe_watch(j, &j->data.fd, &j->data.watch, on_data, &data)))
         return call_fail(c, WIRE_BUSY, "no pipe: %s", strerror(errno));

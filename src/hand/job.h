@@ -6,6 +6,8 @@
 #include "hand/call.h"
 
 #define JOBS_MAX 64 /* at once; more are WIRE_BUSY */
+#define JOBS_STREAMING_MAX \
+    8 /* of them those that stream: readers that stall must not keep an agent from its tools */
 
 /* Runs in the fork: adds the RESULT's fields and returns its status. */
 typedef enum wire_status job_fn(const struct call *c, struct buf *fields);

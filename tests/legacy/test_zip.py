@@ -1,16 +1,19 @@
 """The 0.53 API: a conversation's workspace as a zip."""
 
+import contextlib
 import io
 import os
 import random
 import select
 import shutil
+import signal
 import socket
 import stat
 import subprocess
 import uuid
 import zipfile
 
+import httpx
 import pytest
 from handsd import children
 
@@ -258,6 +261,56 @@ def test_a_client_that_stalls_and_goes(server, work, talk):
     ended(packing)
     assert server.legacy.head(route(talk)).status_code == 200
     ended(jobs(server))
+
+
+def test_readers_that_stall_leave_room(server, work, talk, tmp_path):
+    """So many archives at once and no more; everything else of the conversation, and all of another, goes on."""
+    (work / "large").write_bytes(random.Random(10).randbytes(8 * MB))
+    other = server.create(tmp_path / "other")
+    (tmp_path / "other/file").write_text("x")
+    with contextlib.ExitStack() as clients:
+        waiting = [clients.enter_context(stalled(server, talk)) for _ in range(8)]
+        packing = jobs(server)
+        refused = server.legacy.get(route(talk))
+        assert refused.status_code == 503 and refused.headers["retry-after"] == "1"
+        assert refused.json()["error"].startswith("Error zipping workspace: ")
+        listed = server.legacy.get(f"/api/conversations/{uuid.UUID(talk).hex}/list-files")
+        assert listed.json() == ["large"]
+        changed = server.legacy.get(f"/api/conversations/{uuid.UUID(talk).hex}/git/changes")
+        assert changed.json() == [{"status": "A", "path": "large"}]
+        assert names(fetch(server, other)) == ["file"]
+        # One reads on after all, to the end.
+        waiting[0].settimeout(LATEST_S)
+        with waiting[0].makefile("rb") as rest:
+            while (line := rest.readline()) != b"\r\n":
+                assert line
+            got = b""
+            while size := int(rest.readline(), 16):
+                got += rest.read(size)
+                assert rest.readline() == b"\r\n"
+        archive = zipfile.ZipFile(io.BytesIO(got))
+        assert archive.testzip() is None and archive.read("large") == (work / "large").read_bytes()
+        assert names(fetch(server, talk)) == ["large"]
+    ended(packing)
+
+
+@pytest.mark.parametrize("victim", ["hand\n", "hand-job\n"])
+def test_a_hand_that_dies_cuts_the_answer(make_server, tmp_path, victim):
+    """A client can tell that it has not got everything; the next one gets it."""
+    server = make_server()
+    work = tmp_path / "work"
+    talk = server.create(work)
+    (work / "large").write_bytes(random.Random(11).randbytes(32 * MB))
+    with pytest.raises(httpx.RemoteProtocolError), server.legacy.stream("GET", route(talk), timeout=LATEST_S) as answer:
+        pieces = answer.iter_raw()
+        next(pieces)
+        for pid in descendants(server.process.pid):
+            with open(f"/proc/{pid}/comm", encoding="ascii") as text:
+                if text.read() == victim:
+                    os.kill(pid, signal.SIGKILL)
+        for _ in pieces:
+            pass
+    assert names(fetch(server, talk)) == ["large"]
 
 
 def test_a_stopped_conversation_and_one_of_the_other_port(server, work, talk):
