@@ -159,8 +159,10 @@ static bool walk_follow(struct walk *w, int dir, const char *part)
 {
     char target[PATH_MAX];
     ssize_t n = readlinkat(dir, part, target, sizeof(target) - 1);
-    if (n < 0)
+    if (n < 0) {
+        errno = errno == EINVAL ? ELOOP : errno; /* it is no link any more */
         return false;
+    }
     target[n] = '\0';
     if (n == 0 || ++w->links > LINKS_MAX || w->rest.n + (size_t)n >= 2 * PATH_MAX) {
         errno = ELOOP;
@@ -277,7 +279,7 @@ int place_open_file(const struct place *p, struct stat *st, enum wire_status *st
         fd = place_open(p, O_RDONLY, 0);
     if (seen < 0 || (regular && (fd < 0 || fstat(fd, st) < 0))) {
         *status = status_of_errno(errno);
-        err_errno(e, ERR_IO, "%s", p->path);
+        err_set(e, ERR_IO, "%s: %s", p->path, text_of_errno(errno));
         return -1;
     }
     if (!S_ISREG(st->st_mode)) {

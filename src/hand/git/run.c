@@ -200,6 +200,17 @@ static bool filters_off(struct git *g, char *const *base)
 
 /* --- opening -------------------------------------------------------------------------------- */
 
+/* One that is broken, or another user's, is one all the same. */
+static bool is_none(const struct git *g)
+{
+    static const char *const texts[] = {"not a git repository", "cannot use bare repository"};
+    bool none = false;
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        none = none || str_find(buf_str(&g->failure), str_from(texts[i])) >= 0;
+    return none && g->exit_code >= 0;
+}
+
+/* The work tree is asked for because a configuration may put it anywhere, and then that would be looked through. */
 enum git_open git_open(struct git *g, const struct call *call, const char *dir)
 {
     struct environment env = {0};
@@ -214,12 +225,13 @@ enum git_open git_open(struct git *g, const struct call *call, const char *dir)
     environment_end(g, &env);
     if (stat(dir, &st) < 0 || !S_ISDIR(st.st_mode) || !environment_program(g->env, "git", &program))
         return GIT_NO_REPOSITORY;
-    if (!GIT_RUN(g, "rev-parse", "--git-dir")) {
-        /* Another user's repository is one all the same, and only its owner can say that it is safe. */
-        bool foreign = str_find(buf_str(&g->failure), STR("dubious ownership")) >= 0;
-        return foreign || g->exit_code < 0 ? GIT_FAILED : GIT_NO_REPOSITORY;
-    }
-    return filters_off(g, base) ? GIT_OPEN : GIT_FAILED;
+    if (!GIT_RUN(g, "rev-parse", "--is-inside-work-tree"))
+        return is_none(g) ? GIT_NO_REPOSITORY : GIT_FAILED;
+    if (str_is(str_trim(buf_str(&g->out)), "true"))
+        return filters_off(g, base) ? GIT_OPEN : GIT_FAILED;
+    g->status = WIRE_INVALID;
+    buf_addf(&g->failure, "Git command failed: %s is not in its repository's work tree", dir);
+    return GIT_FAILED;
 }
 
 void git_deinit(struct git *g)
