@@ -68,7 +68,7 @@ static void creation_claimed(void *arg, uint64_t token, const struct err *e)
     }
     /* The message is durable before the answer; its run begins right behind it. */
     cr->c->token = token;
-    pool_submit_always(cr->s->config.pool, open_finish, cr->c);
+    open_go_on(cr->c, open_finish);
 }
 
 static void creation_stored(void *arg, int64_t number, const struct err *e)
@@ -78,7 +78,7 @@ static void creation_stored(void *arg, int64_t number, const struct err *e)
     if (e && e->kind == ERR_CONFLICT) { /* it exists: open that one */
         state_unref(steal(c->pending));
         state_unref(steal(c->committed));
-        pool_submit_always(cr->s->config.pool, open_claim, c);
+        open_go_on(c, open_claim);
         return;
     }
     if (e) {

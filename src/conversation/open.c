@@ -97,6 +97,18 @@ static void open_load(void *arg)
     open_repair(c);
 }
 
+/* The store's writer goes on when the workers of a server that ends have ended. */
+void open_go_on(struct conversation *c, void (*step)(void *arg))
+{
+    autoerr e = NULL;
+    if (atomic_load(&c->service->closing)) {
+        err_set(&e, ERR_BUSY, "the server is shutting down");
+        open_end(c, e);
+    } else {
+        pool_submit_always(c->service->config.pool, step, c);
+    }
+}
+
 static void open_claimed(void *arg, uint64_t token, const struct err *e)
 {
     struct conversation *c = arg;
@@ -105,7 +117,7 @@ static void open_claimed(void *arg, uint64_t token, const struct err *e)
         return;
     }
     c->token = token;
-    pool_submit_always(c->service->config.pool, open_load, c);
+    open_go_on(c, open_load);
 }
 
 void open_claim(void *arg)

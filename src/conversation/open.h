@@ -14,5 +14,7 @@ struct conversation *open_enter(struct conversations *s, const struct uuid *id, 
 /* The steps, each on a worker; `arg` is the conversation with the open's own reference. */
 void open_claim(void *arg);  /* of one that is stored */
 void open_finish(void *arg); /* claimed, loaded and sound */
+/* The next of them, or the end if the server is ending. */
+void open_go_on(struct conversation *c, void (*step)(void *arg));
 /* The last step: answers everybody who waits. `e` NULL: it is ready. */
 void open_end(struct conversation *c, const struct err *e);

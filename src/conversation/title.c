@@ -265,7 +265,8 @@ static void title_work(void *arg)
 
 void conversation_title_begin(struct conversation *c)
 {
-    pool_submit_always(c->service->config.pool, title_work, title_new(c, TITLE_CHARS));
+    if (!atomic_load(&c->service->closing)) /* there may be no workers any more */
+        pool_submit_always(c->service->config.pool, title_work, title_new(c, TITLE_CHARS));
 }
 
 void conversation_make_title(struct conversation *c, const struct json_value *llm, int64_t max_length,

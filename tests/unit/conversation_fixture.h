@@ -48,7 +48,7 @@ struct world_options {
     struct store *store;    /* NULL: a new one */
 };
 struct world *world_new(const struct world_options *options /* or NULL */);
-/* Closes the service in order; the store only if it is not `keep`. */
+/* Closes the service in order; the store only if it is not `keep`. One that a plan stalls goes on last. */
 void world_free(struct world *w, bool keep);
 void world_close_service(struct world *w); /* asks for it; `closed` tells */
 /* The loop does nothing until it is let go. */

@@ -146,6 +146,33 @@ static void what_died_running_is_repaired_after_a_start(void **state)
     end(w, c);
 }
 
+static void what_waits_for_a_slow_disk_ends_with_the_server(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    struct conversation *c = begin(w, FOREVER), *other = world_create(w, "script", NULL);
+    struct uuid id = c->id, other_id = other->id;
+    struct store *store = w->store;
+    struct answer titled, opened;
+    conversation_unref(c);
+    conversation_unref(other);
+    world_free(w, true);
+
+    w = here = world_new(&(struct world_options){.store = store});
+    answer_init(&titled, w);
+    answer_init(&opened, w);
+    c = world_open(w, &id);
+    fake_store_plan(store, (struct fake_plan){.nth = 1, .stall = true});
+    conversation_set_title(c, STR("waits"), NULL, answer_done, &titled);
+    AWAIT(fake_store_stalled(store));
+    conversations_open(w->s, &other_id, answer_opened, &opened); /* its claim comes behind the title */
+    end(w, c);
+    assert_true(atomic_load(&titled.came) && !titled.error);
+    assert_true(atomic_load(&opened.came) && opened.error && opened.error->kind == ERR_BUSY);
+    answer_deinit(&titled);
+    answer_deinit(&opened);
+}
+
 /* ---- stacks ---- */
 
 #define STACK_MOST (192 * 1024) /* of 256 KiB: the rest is for what this test does not do */
@@ -186,6 +213,7 @@ int main(void)
         cmocka_unit_test(a_full_queue_makes_runs_wait_and_requests_fail),
         cmocka_unit_test(a_store_that_fails_now_and_then),
         cmocka_unit_test(what_died_running_is_repaired_after_a_start),
+        cmocka_unit_test(what_waits_for_a_slow_disk_ends_with_the_server),
         cmocka_unit_test(run_threads_need_little_stack),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
