@@ -1,6 +1,7 @@
 #include "base/clock.h"
 #include "cli/commands.h"
 #include "cli/environment.h"
+#include <fcntl.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -18,6 +19,15 @@ static void hide(void)
 #if !defined(__SANITIZE_ADDRESS__)
     prctl(PR_SET_DUMPABLE, 0);
 #endif
+}
+
+/* Who starts us may have closed the standard streams. Their numbers are taken, lest a database or a connection gets one of
+ * them and is written to as if it were our output. */
+static void streams_take(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)!open("/dev/null", O_RDWR); /* the lowest number that is free */
 }
 
 static void complain(struct str name)
@@ -39,6 +49,7 @@ static bool is_help(struct str name)
 
 int main(int argc, char **argv)
 {
+    streams_take();
     mallopt(M_ARENA_MAX, MALLOC_ARENAS);
     mallopt(M_MMAP_THRESHOLD, MALLOC_MAPPED);
     environment_take();

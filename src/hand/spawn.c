@@ -155,7 +155,8 @@ static bool output_read(struct output *o)
                 call_data_end(s->call, o->stream);
             return true;
         }
-        o->left -= (int)n;
+        if (s->ended)
+            o->left -= (int)n;
         if (s->call)
             call_data(s->call, o->stream, str_make(data, (size_t)n));
         if (!s->ended || !s->call)

@@ -1,10 +1,13 @@
 """The server itself: probes, facts, documentation, and what is no route."""
 
 import json
+import os
 import socket
 import threading
+from pathlib import Path
 
 import httpx
+import pytest
 from websockets.sync.client import connect
 
 from handsd import Handsd, write_script
@@ -167,3 +170,19 @@ def test_it_ends_in_order_amid_requests(make_server, tmp_path):
     assert server.stop() == 0
     for t in threads:
         t.join()
+
+
+def test_closed_standard_streams(tmp_path):
+    """What is opened first must not get their numbers: messages would be written into it."""
+    class Closed(Handsd):
+        def command(self):
+            return ["sh", "-c", 'exec "$@" <&- 2>&-', "sh", *super().command()]
+
+    with Closed(tmp_path / "data") as server:
+        descriptors = Path("/proc", str(server.process.pid), "fd")
+        try:
+            kept = [os.readlink(descriptors / str(number)) for number in (0, 2)]
+        except PermissionError:
+            pytest.skip("only root may look")
+        assert kept == ["/dev/null", "/dev/null"]
+        assert server.http.get("/alive").status_code == 200
