@@ -63,7 +63,6 @@ static void head_write(const struct http_head *h, struct buf *out)
     if (url_query_parse(h->query, arena, &pairs, &count))
         for (size_t i = 0; i < count; i++)
             buf_addf(out, "%.*s=%.*s&", STR_ARG(pairs[i].name), STR_ARG(pairs[i].value));
-    buf_add(out, url_query_get(h->query, STR("limit"), arena));
     router_match(router, h->path, h->method == HTTP_POST ? HTTP_POST_ : HTTP_GET_, h->upgrade_websocket,
                  &match);
     buf_addf(out, "%s %u", match.route ? match.route->path : "-", match.methods);

@@ -30,7 +30,7 @@ static void again(const struct tool *tool, struct str action, struct arena *aren
         jw_value(&w, it.value);
     }
     jw_object_end(&w);
-    must(tool_decode(tool, buf_str(&call), true, arena, &out, &e));
+    must(tool_decode(tool, buf_str(&call), true, NULL, arena, &out, &e));
     must(str_eq(out.action, action));
 }
 
@@ -47,7 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!tool)
         tool = all.at[data[0] % all.n];
     struct tool_arguments out;
-    if (!tool_decode(tool, arguments, data[0] & 1, arena, &out, &e)) {
+    if (!tool_decode(tool, arguments, data[0] & 1, NULL, arena, &out, &e)) {
         must(e != NULL);
         return 0;
     }

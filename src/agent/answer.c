@@ -116,8 +116,8 @@ static void call_prepare(struct turn *t, size_t index)
     p->name = p->tool ? str_from(p->tool->name) : name_as_given(masked(t, call->name), t->arena);
     if (!p->tool)
         p->error = unknown_tool(t, masked(t, call->name));
-    else if (!tool_decode_masked(p->tool, arguments, t->host->has_analyzer, t->host->mask(t->host->arg),
-                                 t->arena, &p->arguments, &why))
+    else if (!tool_decode(p->tool, arguments, t->host->has_analyzer, t->host->mask(t->host->arg), t->arena,
+                          &p->arguments, &why))
         p->error = arena_str(t->arena, str_from(err_text(why)));
     else
         call_judge(t, p, index == 0);

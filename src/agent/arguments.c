@@ -393,9 +393,8 @@ static bool decode(const struct tool *tool, const struct json_value *root, bool 
     return true;
 }
 
-bool tool_decode_masked(const struct tool *tool, struct str arguments, bool with_risk,
-                        const struct mask *mask, struct arena *arena, struct tool_arguments *out,
-                        struct err **e)
+bool tool_decode(const struct tool *tool, struct str arguments, bool with_risk, const struct mask *mask,
+                 struct arena *arena, struct tool_arguments *out, struct err **e)
 {
     autoerr why = NULL;
     if (arguments.n > LLM_ARGUMENTS_MAX)
@@ -412,10 +411,4 @@ bool tool_decode_masked(const struct tool *tool, struct str arguments, bool with
     bool ok = decode(tool, json_root(doc), with_risk, arena, a, out, e);
     arguments_deinit(a);
     return ok;
-}
-
-bool tool_decode(const struct tool *tool, struct str arguments, bool with_risk, struct arena *arena,
-                 struct tool_arguments *out, struct err **e)
-{
-    return tool_decode_masked(tool, arguments, with_risk, NULL, arena, out, e);
 }

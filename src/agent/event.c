@@ -46,11 +46,6 @@ const char *event_kind_name(enum event_kind kind)
     return kind > 0 && kind < EVENT_KINDS ? kinds[kind].name : NULL;
 }
 
-const char *event_kind_module(enum event_kind kind)
-{
-    return kind > 0 && kind < EVENT_KINDS ? kinds[kind].module : NULL;
-}
-
 enum event_kind event_kind_parse(struct str name)
 {
     ssize_t dot = str_rfind_char(name, '.');

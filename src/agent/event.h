@@ -45,7 +45,6 @@ enum status {
 };
 
 const char *event_kind_name(enum event_kind kind);       /* "ActionEvent" */
-const char *event_kind_module(enum event_kind kind);     /* "openhands.sdk.event.llm_convertible.action" */
 enum event_kind event_kind_parse(struct str name);       /* bare or qualified name; 0 when unknown */
 const char *event_source_name(enum event_source source); /* "agent" */
 enum event_source event_source_parse(struct str name);   /* 0 when unknown */

@@ -64,10 +64,6 @@ const struct tool *tool_resolve(const struct tool_set *set, struct str name, str
                                 struct arena *arena);
 /* The same as tool_parameters, made once and kept. */
 struct str tool_parameters_text(const struct tool *tool, bool with_risk);
-/* tool_decode for what will be seen: names and summaries are masked before they are cut. `mask` may be NULL. */
-bool tool_decode_masked(const struct tool *tool, struct str arguments, bool with_risk,
-                        const struct mask *mask, struct arena *arena, struct tool_arguments *out,
-                        struct err **e);
 /* Parses JSON from a model: bare control characters inside strings are forgiven. */
 struct json_doc *arguments_parse(struct str text, struct err **e);
 

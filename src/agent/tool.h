@@ -60,8 +60,9 @@ struct tool_arguments {
     struct str summary;    /* STR_NONE: none given */
     struct str risk;       /* "UNKNOWN", "LOW", … */
 };
-bool tool_decode(const struct tool *tool, struct str arguments, bool with_risk, struct arena *arena,
-                 struct tool_arguments *out, struct err **e);
+/* For what will be seen, names and summaries are masked before they are cut; `mask` may be NULL. */
+bool tool_decode(const struct tool *tool, struct str arguments, bool with_risk, const struct mask *mask,
+                 struct arena *arena, struct tool_arguments *out, struct err **e);
 /* The same from a JSON Schema object that somebody else wrote (its properties kept, whatever else it says, too). */
 void tool_schema_text(const struct json_value *schema, bool with_risk, struct buf *out);
 /* Parameters as the model gets them: `security_risk` (if asked and not read-only) and `summary` first. */

@@ -64,15 +64,6 @@ bool fd_set_nonblocking(int fd, bool on)
     return wanted == flags || fcntl(fd, F_SETFL, wanted) == 0;
 }
 
-bool fd_set_cloexec(int fd, bool on)
-{
-    int flags = fcntl(fd, F_GETFD);
-    if (flags < 0)
-        return false;
-    int wanted = on ? flags | FD_CLOEXEC : flags & ~FD_CLOEXEC;
-    return wanted == flags || fcntl(fd, F_SETFD, wanted) == 0;
-}
-
 bool file_read(const char *path, size_t max, struct buf *out, struct err **e)
 {
     /* O_NONBLOCK: opening a FIFO must not hang. */

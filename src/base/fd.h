@@ -7,7 +7,6 @@ bool fd_write_all(int fd, struct str data, struct err **e);
 /* Reads until the end or until more than `max` bytes came (ERR_TOO_LARGE). */
 bool fd_read_all(int fd, size_t max, struct buf *out, struct err **e);
 bool fd_set_nonblocking(int fd, bool on);
-bool fd_set_cloexec(int fd, bool on);
 /* Reads a file of our own configuration or data directory; `max` bounds it. Regular files only. */
 bool file_read(const char *path, size_t max, struct buf *out, struct err **e);
 /* Writes a temporary file beside it, syncs it, renames it and syncs the directory. */

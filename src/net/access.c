@@ -183,8 +183,3 @@ bool access_key_valid(const struct access *a, struct str key)
         valid |= str_eq_secret(a->keys.at[i], key); /* no early end */
     return valid;
 }
-
-size_t access_key_count(const struct access *a)
-{
-    return a->keys.n;
-}

@@ -27,4 +27,3 @@ void access_free(struct access *a);
 bool access_origin_allowed(const struct access *a, struct str origin, struct str host);
 bool access_host_allowed(const struct access *a, struct str host);
 bool access_key_valid(const struct access *a, struct str key); /* true if none is set */
-size_t access_key_count(const struct access *a);

@@ -1,7 +1,6 @@
 /* Requests: what their holder may ask. */
 #include "base/cleanup.h"
 #include "net/connection.h"
-#include "net/url.h"
 
 /* Buffers that a request struct keeps for its next use. */
 #define HEADERS_KEEP 4096
@@ -66,11 +65,6 @@ struct arena *request_arena(struct request *r)
     return r->arena;
 }
 
-enum http_method request_method(const struct request *r)
-{
-    return r->method;
-}
-
 bool request_head_only(const struct request *r)
 {
     return r->head_only;
@@ -84,17 +78,6 @@ struct str request_path(const struct request *r)
 struct str request_root_path(const struct request *r)
 {
     return str_from(r->listener->root_path);
-}
-
-/* The holder has the request alone, so that a const request may still grow its arena. */
-static struct arena *arena_of(const struct request *r)
-{
-    return request_arena((struct request *)r);
-}
-
-struct str request_query(const struct request *r, const char *name)
-{
-    return url_query_get(r->head.query, str_from(name), arena_of(r));
 }
 
 struct str request_header(const struct request *r, const char *name)
@@ -121,11 +104,6 @@ bool request_https(const struct request *r)
 bool request_key_valid(const struct request *r, struct str key)
 {
     return access_key_valid(r->listener->access, key);
-}
-
-size_t request_key_count(const struct request *r)
-{
-    return access_key_count(r->listener->access);
 }
 
 static bool is_token_char(char c)

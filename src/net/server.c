@@ -106,11 +106,6 @@ bool server_charge(struct server *s, size_t *charged, size_t now)
     return s->received <= RECEIVED_MAX;
 }
 
-size_t server_connections(const struct server *s)
-{
-    return s->connections;
-}
-
 size_t server_parked(const struct server *s)
 {
     return s->parked;

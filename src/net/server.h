@@ -125,11 +125,9 @@ int listener_port(const struct listener *l);
 void *request_app(const struct request *r);
 struct server *request_server(const struct request *r);
 struct arena *request_arena(struct request *r);
-enum http_method request_method(const struct request *r);
 bool request_head_only(const struct request *r);       /* HEAD: a body of the answer is not sent */
 struct str request_path(const struct request *r);      /* decoded, without root_path and query */
 struct str request_root_path(const struct request *r); /* the listener's, without a slash at its end */
-struct str request_query(const struct request *r, const char *name);  /* decoded first value or STR_NONE */
 struct str request_header(const struct request *r, const char *name); /* case-insensitive; STR_NONE */
 struct str request_body(const struct request *r);
 const struct json_value *request_json(const struct request *r); /* the parsed body or NULL */
@@ -137,7 +135,6 @@ bool request_has_json(const struct request *r);                 /* its content t
 bool request_https(const struct request *r);                    /* X-Forwarded-Proto */
 /* Constant time over all keys; true if none is set. */
 bool request_key_valid(const struct request *r, struct str key);
-size_t request_key_count(const struct request *r);
 
 void request_set_header(struct request *r, struct str name, struct str value); /* of the answer */
 /* Each of these ends the request. The body is moved in. */
@@ -202,6 +199,5 @@ void socket_close(struct server *s, uint64_t socket, int code, const char *reaso
 /* Pings are answered at once. The server itself pings an idle socket every 25 s and drops it after 60 s of silence. */
 
 /* Counts for /server_info and tests. Loop thread. */
-size_t server_connections(const struct server *s);
 size_t server_parked(const struct server *s);
 uint64_t server_last_request_ns(const struct server *s); /* atomic; for idle_time */

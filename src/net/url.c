@@ -68,23 +68,3 @@ bool url_query_parse(struct str query, struct arena *arena, struct url_pair **pa
         (*pairs)[i] = (struct url_pair){decode_into(arena, name), decode_into(arena, value)};
     return true;
 }
-
-/* Names almost never carry escapes; only those that do are decoded to compare. */
-static bool name_is(struct str raw, struct str name)
-{
-    if (str_find_char(raw, '%') < 0 && str_find_char(raw, '+') < 0)
-        return str_eq(raw, name);
-    if (raw.n > 1024)
-        return false;
-    char decoded[1024];
-    return str_eq(str_make(decoded, url_decode(decoded, raw, true, NULL)), name);
-}
-
-struct str url_query_get(struct str query, struct str name, struct arena *arena)
-{
-    struct str key, value;
-    while (pair_next(&query, &key, &value))
-        if (name_is(key, name))
-            return decode_into(arena, value);
-    return STR_NONE;
-}

@@ -15,5 +15,3 @@ struct url_pair {
 size_t url_decode(char *out, struct str in, bool plus, bool *broken);
 /* Splits and decodes a raw query into the arena. False when there are more than URL_PAIRS_MAX pairs. */
 bool url_query_parse(struct str query, struct arena *arena, struct url_pair **pairs, size_t *count);
-/* First value of `name`, decoded into the arena; STR_NONE when absent. */
-struct str url_query_get(struct str query, struct str name, struct arena *arena);

@@ -207,14 +207,14 @@ static void test_the_event(void **state)
         event_write(&json, &d, buf_str(&d.body), &id, 1, STR_NONE);
         event_draft_deinit(&d);
         autoerr e = NULL;
-        size_t before = view_count(v);
+        size_t before = v->items.n;
         assert_true(view_add(v, EVENT_CONDENSATION, buf_str(&json), &e));
-        assert_int_equal(view_count(v), before - (to - 2) + 1);
+        assert_int_equal(v->items.n, before - (to - 2) + 1);
         if (round == 1)
             assert_true(str_find(buf_str(&json), STR("-summary\"")) > 0);
     }
     autobuf prompt = {0};
-    condense_prompt(v, 2, view_count(v), 1000, &prompt);
+    condense_prompt(v, 2, v->items.n, 1000, &prompt);
     assert_true(str_find(buf_str(&prompt), STR("<EVENT from=\"earlier summary\">\nAll so far.")) > 0);
     assert_true(str_find(buf_str(&prompt), STR("think {}")) > 0);
     view_free(v);

@@ -127,15 +127,10 @@ static void descriptor_flags(void **state)
 {
     (void)state;
     autofd int fd = open("/dev/null", O_RDONLY);
-    assert_true(fd_set_cloexec(fd, true));
-    assert_int_equal(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
-    assert_true(fd_set_cloexec(fd, false));
-    assert_int_equal(fcntl(fd, F_GETFD) & FD_CLOEXEC, 0);
     assert_true(fd_set_nonblocking(fd, true));
     assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
     assert_true(fd_set_nonblocking(fd, false));
     assert_false(fcntl(fd, F_GETFL) & O_NONBLOCK);
-    assert_false(fd_set_cloexec(-1, true));
     assert_false(fd_set_nonblocking(-1, true));
     autoerr e = NULL;
     assert_false(fd_write_all(-1, STR("x"), &e));

@@ -1,7 +1,7 @@
 /* The HTTP server's limits: parked requests, deadlines, slow clients, streams, the end. */
 #include "net_client.h"
 #include "base/clock.h"
-#include "net/http.h"
+#include "net/connection.h"
 
 #define SHORT_MS 150 /* deadlines of the tests that wait for one */
 
@@ -15,7 +15,7 @@ struct counts {
 static void counts_read(void *arg)
 {
     struct counts *c = arg;
-    c->connections = server_connections(c->run->fixture.server);
+    c->connections = c->run->fixture.server->connections;
     c->parked = server_parked(c->run->fixture.server);
 }
 

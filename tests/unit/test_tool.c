@@ -11,7 +11,7 @@ static char *decoded(const struct tool *tool, const char *arguments, bool with_r
     autobuf out = {0};
     autoerr e = NULL;
     struct tool_arguments a;
-    if (!tool_decode(tool, S(arguments), with_risk, arena, &a, &e)) {
+    if (!tool_decode(tool, S(arguments), with_risk, NULL, arena, &a, &e)) {
         buf_add_cstr(&out, err_text(e));
         return (char *)buf_take(&out).p;
     }

@@ -1,4 +1,5 @@
 #include "agent_fixture.h"
+#include "agent/view/items.h"
 #include <sys/resource.h>
 
 /* Events by hand, as an import would bring them. */
@@ -142,7 +143,7 @@ static void test_repeated_ids(void **state)
     assert_true(view_call_seen(v, STR("call_0")));
     assert_false(view_call_seen(v, STR("call_1")));
     failed(v, "77770000", "call_0", "belongs to nothing");
-    assert_int_equal(view_count(v), 5);
+    assert_int_equal(v->items.n, 5);
     view_free(v);
 }
 
@@ -204,23 +205,9 @@ static void test_condensation(void **state)
         "\"forgotten_event_ids\":[\"88880000-0000-4000-8000-000000000000-summary\",\"44440000-0000-4000-8000-000000000000\"],"
         "\"summary\":\"did both\",\"summary_offset\":7,");
     assert_shown(v, "user:first+did both");
-    assert_int_equal(view_count(v), 2);
+    assert_int_equal(v->items.n, 2);
     calls(v, "aaaa0000", "r3", "c", "z");
     assert_int_equal(view_open(v), 1);
-    view_free(v);
-}
-
-static void test_final_response(void **state)
-{
-    (void)state;
-    struct view *v = view_new();
-    assert_null(view_final_response(v).p);
-    says(v, "11110000", "hello");
-    assert_true(str_is(view_final_response(v), "hello"));
-    add(v, "agent", EVENT_ACTION, "22220000",
-        "\"thought\":[],\"action\":{\"message\":\"all done\",\"kind\":\"FinishAction\"},\"tool_name\":\"finish\","
-        "\"tool_call_id\":\"f\",\"tool_call\":{\"id\":\"f\",\"name\":\"finish\",\"arguments\":\"{}\"},");
-    assert_true(str_is(view_final_response(v), "all done"));
     view_free(v);
 }
 
@@ -432,11 +419,10 @@ int main(void)
         cmocka_unit_test(test_results_follow_calls), cmocka_unit_test(test_open_is_not_shown),
         cmocka_unit_test(test_repeated_ids),         cmocka_unit_test(test_terminal_words),
         cmocka_unit_test(test_rejection_and_cut),    cmocka_unit_test(test_condensation),
-        cmocka_unit_test(test_final_response),       cmocka_unit_test(test_invalid_call),
-        cmocka_unit_test(test_broken_text),          cmocka_unit_test(test_incremental),
-        cmocka_unit_test(test_many_user_messages),   cmocka_unit_test(test_stuck_repeating),
-        cmocka_unit_test(test_stuck_errors),         cmocka_unit_test(test_stuck_alternating),
-        cmocka_unit_test(test_stuck_monologue),
+        cmocka_unit_test(test_invalid_call),         cmocka_unit_test(test_broken_text),
+        cmocka_unit_test(test_incremental),          cmocka_unit_test(test_many_user_messages),
+        cmocka_unit_test(test_stuck_repeating),      cmocka_unit_test(test_stuck_errors),
+        cmocka_unit_test(test_stuck_alternating),    cmocka_unit_test(test_stuck_monologue),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

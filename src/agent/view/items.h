@@ -55,9 +55,8 @@ struct view {
     struct map *calls; /* call ids seen, as a set */
     struct item *last; /* newest item if it is an action, for grouping calls into answers */
     uint64_t turns;
-    bool has_system, image_asked, terminal_seen, has_final;
+    bool has_system, image_asked, terminal_seen;
     struct buf tasks; /* newest task list, as JSON; it outlives condensations */
-    struct buf final; /* text of the final response so far */
     /* Hooks: messages of the user that none has seen; whether the newest of all was blocked and nothing came since. */
     VEC(struct uuid) prompts;
     bool session_started, prompt_blocked;

@@ -37,7 +37,6 @@ void view_free(struct view *v)
     vec_deinit(&v->built->messages);
     free(v->built);
     buf_deinit(&v->tasks);
-    buf_deinit(&v->final);
     buf_deinit(&v->error_tool);
     buf_deinit(&v->error_text);
     free(v);
@@ -75,13 +74,6 @@ static bool parts_have_image(const struct item *i)
             return true;
     }
     return false;
-}
-
-static void final_set(struct view *v, struct str text)
-{
-    buf_clear(&v->final);
-    buf_add(&v->final, text);
-    v->has_final = true;
 }
 
 /* --- one function per kind --- */
@@ -148,8 +140,6 @@ static void add_message(struct view *v, struct json_doc *doc)
     if (str_is(source, "agent")) {
         v->turns += json_get_str(i->event, "llm_response_id").n > 0;
         v->image_asked = false;
-        if (i->part_count > 0 && i->parts[0].type == LLM_TEXT)
-            final_set(v, i->parts[0].text);
     } else if (i->role == LLM_USER) {
         v->image_asked |= parts_have_image(i);
     }
@@ -209,8 +199,6 @@ static void add_action(struct view *v, struct json_doc *doc)
     v->image_asked = false;
     if (i->action)
         vec_push(&v->open, i);
-    if (str_is(json_get_str(i->action, "kind"), "FinishAction"))
-        final_set(v, json_get_str(i->action, "message"));
 }
 
 /* The call that a result answers: by the action's id where the event has it, else by the call's id; ids repeat across the
@@ -342,11 +330,6 @@ bool view_add(struct view *v, enum event_kind kind, struct str json, struct err 
 
 /* --- looking --- */
 
-size_t view_count(const struct view *v)
-{
-    return v->items.n;
-}
-
 uint64_t view_turns(const struct view *v)
 {
     return v->turns;
@@ -368,11 +351,6 @@ void view_open_get(const struct view *v, size_t index, struct view_action *out)
         .event = i->event,
         .action = i->action,
     };
-}
-
-struct str view_final_response(const struct view *v)
-{
-    return v->has_final ? buf_str(&v->final) : STR_NONE;
 }
 
 bool view_call_seen(const struct view *v, struct str call_id)

@@ -21,13 +21,10 @@ void view_free(struct view *v);
 /* Adds the next event of the path. State updates and other events without a place in it are ignored. Text that does not
  * parse (it is ours) is ERR_INTERNAL. */
 bool view_add(struct view *v, enum event_kind kind, struct str json, struct err **e);
-size_t view_count(const struct view *v);   /* model-visible events */
 uint64_t view_turns(const struct view *v); /* assistant answers so far (distinct llm_response_id) */
 /* Actions without a result, in call order. */
 size_t view_open(const struct view *v);
 void view_open_get(const struct view *v, size_t index, struct view_action *out);
-/* Text of the last FinishAction or agent message; STR_NONE if there is none. */
-struct str view_final_response(const struct view *v);
 /* Messages for the model, in the arena (texts borrowed from the view). `max_chars` cuts each tool text in the middle. */
 void view_messages(const struct view *v, int64_t max_chars, struct arena *arena,
                    const struct llm_message **messages, size_t *n);
