@@ -36,7 +36,5 @@ void legacy_reply_error(struct request *r, int status, const char *text)
     jw_object(&w);
     jw_member_cstr(&w, "error", text);
     jw_object_end(&w);
-    if (status == 503)
-        request_set_header(r, STR("retry-after"), STR("1"));
     request_reply_json(r, status, &body);
 }
