@@ -97,6 +97,8 @@ def test_a_conversation(server, work):
     assert list(edited["extras"]) == ["path", "prev_exist", "old_content", "new_content", "impl_source", "diff",
                                       "_diff_cache"]
     assert created["extras"]["prev_exist"] is False
+    given = [(e["extras"]["old_content"], e["extras"]["new_content"]) for e in (created, edited)]
+    assert given == [(None, None), ("two", "zwei")]  # as in 0.53: what the call was given, and not the whole file
     assert edited["cause"] == edit["id"] and edited["extras"]["diff"].endswith(" one\n-two\n+zwei\n")
 
     read, shown = named(events, "read")

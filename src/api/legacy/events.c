@@ -81,11 +81,21 @@ struct search { /* in the request's arena */
     bool more, over;
 };
 
-/* Does `text` have the query's text? Its clients know the JSON of Python, with a space behind each colon. */
+/* Can it be found in the JSON of Python, which has a space behind each colon and comma and escapes what is not ASCII, and
+ * not in ours? */
+static bool is_python(struct str query)
+{
+    return str_starts(query, STR(" ")) || str_ends(query, STR(" ")) || str_find(query, STR(": ")) >= 0 ||
+           str_find(query, STR(", ")) >= 0 || str_find_char(query, '\\') >= 0;
+}
+
+/* Does `text` have the query's text? Its clients know the JSON of Python. */
 static bool has_query(struct str json, struct str query)
 {
     if (str_find_nocase(json, query) >= 0)
         return true;
+    if (!is_python(query))
+        return false;
     autobuf python = {0};
     autojson doc = json_parse_trusted(json, NULL);
     struct json_writer w = json_writer_python(&python);

@@ -276,6 +276,8 @@ static void project_file(struct projector *p, const struct json_value *o, struct
         return;
     }
     struct str old_text = json_get_str(o, "old_content"), new_text = json_get_str(o, "new_content");
+    autojson call = projector_event(p, json_get_int(p->side, "cause", -1));
+    const struct json_value *action = json_get(json_root(call), "action");
     autobuf message = {0}, diff = {0};
     buf_add(&message, STR("I edited the file "));
     buf_add(&message, path);
@@ -289,8 +291,8 @@ static void project_file(struct projector *p, const struct json_value *o, struct
     jw_object(&w);
     jw_member_str(&w, "path", path);
     jw_member_bool(&w, "prev_exist", json_get_bool(o, "prev_exist", true));
-    jw_member_str(&w, "old_content", old_text);
-    jw_member_str(&w, "new_content", new_text);
+    jw_member_str(&w, "old_content", json_get_str(action, "old_str")); /* not the file's: what was given */
+    jw_member_str(&w, "new_content", json_get_str(action, "new_str"));
     jw_member_cstr(&w, "impl_source", "oh_aci");
     jw_member_str(&w, "diff", buf_str(&diff));
     jw_member_null(&w, "_diff_cache");
