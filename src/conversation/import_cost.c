@@ -15,7 +15,7 @@ struct import_costs {
     VEC(struct call) calls;
     VEC(struct usage) usages;
     VEC(struct store_usage_sum) sums; /* of these, so far */
-    struct map *by_id;                /* response id → place in `calls`, from 1 */
+    struct map *by_id;                /* response id → one of `calls` */
     bool any;
 };
 
@@ -30,9 +30,15 @@ static void add_calls(struct import_costs *c, const struct json_value *metrics, 
         if (json_next(&cost))
             call.cost = cost.value;
         vec_push(&c->calls, call);
-        struct str id = json_get_str(it.value, "response_id");
+    }
+}
+
+static void name_calls(struct import_costs *c)
+{
+    for (size_t i = 0; i < c->calls.n; i++) {
+        struct str id = json_get_str(c->calls.at[i].tokens, "response_id");
         if (id.n > 0)
-            map_put(c->by_id, id, (void *)(uintptr_t)c->calls.n);
+            map_put(c->by_id, id, &c->calls.at[i]);
     }
 }
 
@@ -48,6 +54,7 @@ struct import_costs *import_costs_new(const struct json_value *state)
         vec_push(&c->sums,
                  (struct store_usage_sum){.usage_id = it.key, .model = json_get_str(it.value, "model_name")});
     }
+    name_calls(c);
     return c;
 }
 
@@ -96,14 +103,14 @@ static void sum_all(struct store_usage_sum *sum, const struct json_value *metric
 struct stats *import_costs_at(struct import_costs *c, const struct json_value *event)
 {
     struct str id = json_get_str(event, "llm_response_id");
-    size_t place = id.n > 0 ? (uintptr_t)map_get(c->by_id, id) : 0;
-    if (place > 0) {
-        size_t owner = c->calls.at[place - 1].usage;
-        struct usage *u = &c->usages.at[owner];
-        while (u->first + u->done < place) {
-            sum_call(&c->sums.at[owner], &c->calls.at[u->first + u->done++]);
+    const struct call *call = id.n > 0 ? map_get(c->by_id, id) : NULL;
+    if (call) {
+        struct usage *u = &c->usages.at[call->usage];
+        struct store_usage_sum *sum = &c->sums.at[call->usage];
+        while (&c->calls.at[u->first + u->done] <= call) {
+            sum_call(sum, &c->calls.at[u->first + u->done++]);
             if (u->done == u->count)
-                sum_all(&c->sums.at[owner], u->metrics);
+                sum_all(sum, u->metrics);
         }
         c->any = true;
     }
