@@ -94,6 +94,7 @@ struct conversation_request {
     struct uuid id;                 /* zero: made here */
     const struct json_value *agent; /* checked with agent_new; kept as it came, secrets sealed */
     struct str working_dir;
+    bool git_init; /* where it lies in no repository */
     bool worktree;
     struct policy policy;
     const struct json_value *security_analyzer; /* or NULL */

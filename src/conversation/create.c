@@ -11,6 +11,7 @@ struct creation {
     struct state *state;    /* what it begins with: a reference */
     struct buf state_text, place;
     struct store_create row;
+    bool git_init;
     void (*done)(void *arg, struct conversation *c, bool created, const struct err *e);
     void *arg;
     bool created;
@@ -110,7 +111,7 @@ static void prepare_workspace(struct creation *cr)
     static const struct hand_callbacks callbacks = {.on_done = creation_prepared};
     struct buf fields = {0};
     wire_add_str(&fields, F_CWD, cr->state->config->working_dir);
-    wire_add_int(&fields, F_GIT_INIT, 1);
+    wire_add_int(&fields, F_GIT_INIT, cr->git_init);
     hand_call(cr->s->config.hands, &hand, OP_PREPARE, &fields, PREPARE_TIMEOUT_MS, true, &callbacks, cr);
 }
 
@@ -215,6 +216,7 @@ void conversations_create(struct conversations *s, const struct conversation_req
     struct creation *cr = xcalloc(1, sizeof(*cr));
     cr->s = s;
     cr->state = state;
+    cr->git_init = r.git_init;
     cr->done = done;
     cr->arg = arg;
     fill_row(cr);

@@ -34,6 +34,11 @@ static const struct json_field workspace_fields[] = {
      .offset = offsetof(struct start_workspace, kind),
      .default_str = "LocalWorkspace",
      .doc = "LocalWorkspace."},
+    {.name = "git_init",
+     .type = FIELD_BOOL,
+     .offset = offsetof(struct start_workspace, git_init),
+     .default_int = 1,
+     .doc = "Make the directory a git repository, if it lies in none."},
 };
 static const struct json_schema workspace_schema = {
     .name = "LocalWorkspace",
@@ -450,6 +455,7 @@ static void start_conversation(struct request *r, const void *argsp)
                              .id = args->conversation_id,
                              .agent = agent_doc ? json_root(agent_doc) : agent,
                              .working_dir = buf_str(&working_dir),
+                             .git_init = args->workspace->git_init,
                              .worktree = args->worktree,
                              .policy = policy,
                              .security_analyzer = args->security_analyzer,

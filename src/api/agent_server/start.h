@@ -4,6 +4,7 @@
 
 struct start_workspace {
     struct str working_dir, kind;
+    bool git_init;
 };
 struct start_additions {
     struct str suffix;

@@ -351,6 +351,7 @@ static void create(struct request *r, const struct create_body *body, const stru
                              .id = *id,
                              .agent = agent,
                              .working_dir = buf_str(&dir),
+                             .git_init = true,
                              .policy = {.kind = POLICY_NEVER},
                              .initial_message = json_root(first),
                              .max_iterations = MAX_ITERATIONS,
