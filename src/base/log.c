@@ -14,6 +14,14 @@
 static atomic_int log_level = LOG_INFO;
 /* Keeps lines whole that are longer than what one write passes on undivided. */
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
+static log_sink sink; /* under the lock; NULL: standard error */
+
+void log_set_sink(log_sink to)
+{
+    pthread_mutex_lock(&log_lock);
+    sink = to;
+    pthread_mutex_unlock(&log_lock);
+}
 
 void log_set_level(enum log_level level)
 {
@@ -62,14 +70,19 @@ void log_write(enum log_level level, const char *fmt, ...)
 
     char time[CLOCK_TEXT_MAX];
     buf_addf(&line, "%s %s: ", clock_format_utc(clock_wall_us(), time).p, names[level]);
+    size_t head = line.n;
     struct str shown = utf8_prefix_bytes(buf_str(&text), LOG_TEXT_MAX);
     add_escaped(&line, str_trim_right(shown));
     if (shown.n < text.n)
         buf_add(&line, STR(" ..."));
-    buf_add_char(&line, '\n');
 
     pthread_mutex_lock(&log_lock);
-    fd_write_all(STDERR_FILENO, buf_str(&line), NULL);
+    if (sink) {
+        sink(level, str_sub(buf_str(&line), head, line.n));
+    } else {
+        buf_add_char(&line, '\n');
+        fd_write_all(STDERR_FILENO, buf_str(&line), NULL);
+    }
     pthread_mutex_unlock(&log_lock);
 }
 

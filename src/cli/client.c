@@ -122,6 +122,11 @@ bool client_call(struct client *c, const char *method, const char *path, struct 
         return false;
     if (status >= 200 && status < 300)
         return true;
+    if (status == 401)
+        return err_set(
+            e, ERR_UPSTREAM,
+            "the server at %s asks for another key: set SESSION_API_KEY to one that it was started with",
+            c->base_url);
     autobuf detail = {0};
     add_detail(&detail, buf_str(answer));
     return err_set(e,

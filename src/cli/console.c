@@ -4,6 +4,7 @@
 #include "base/utf8.h"
 #include "cli/cells.h"
 #include "cli/environment.h"
+#include <errno.h>
 #include <sys/ioctl.h>
 
 #define WIDTH_MIN 16     /* a narrower terminal is treated as if it were this wide */
@@ -13,7 +14,8 @@
 struct console {
     int fd;
     unsigned width;
-    bool terminal, live, gone;
+    bool terminal, live;
+    int gone;   /* errno */
     bool gap;   /* the last line was empty, or there was none */
     bool asked; /* the cursor stands behind a prompt */
     struct buf out;
@@ -121,7 +123,7 @@ const struct glyphs *console_glyphs(const struct console *c)
     return c->glyphs;
 }
 
-bool console_is_gone(const struct console *c)
+int console_gone(const struct console *c)
 {
     return c->gone;
 }
@@ -228,7 +230,7 @@ void console_flush(struct console *c)
     if (c->drawn[0] == 0 && c->drawn[1] == 0)
         draw_live(c);
     if (c->out.n > 0 && !c->gone && !fd_write_all(c->fd, buf_str(&c->out), NULL))
-        c->gone = true;
+        c->gone = errno;
     buf_clear(&c->out);
 }
 

@@ -23,7 +23,7 @@ void console_free(struct console *c);
 bool console_is_live(const struct console *c);   /* can redraw */
 unsigned console_width(const struct console *c); /* columns, or CONSOLE_WIDTH_NONE */
 const struct glyphs *console_glyphs(const struct console *c);
-bool console_is_gone(const struct console *c); /* nobody reads any more */
+int console_gone(const struct console *c); /* why nothing can be written any more: an errno; 0: it can */
 
 /* Prints a marked text of one line or several: `first` before its first line, `next` before every further one. Lines
  * are wrapped at the width, between words if `words`. */

@@ -13,8 +13,9 @@
 #include <sys/resource.h>
 
 #define COMMAND_OF_IDLE \
-    0.9               /* of the time after which an idle runtime is stopped, one command may take this part */
-#define DRAIN_MS 1000 /* for requests under way at the end */
+    0.9 /* of the time after which an idle runtime is stopped, one command may take this part */
+#define URL_FILE_MAX 4096   /* bytes */
+#define DRAIN_MS 1000       /* for requests under way at the end */
 #define POOL_QUEUE_MAX 4096 /* short jobs waiting; past it requests are refused with 503 */
 #define FILES_MAX 65536     /* open files asked of the system: ten thousand sockets, and what hands need */
 
@@ -68,6 +69,16 @@ bool daemon_find_data_dir(const struct configuration *config, const char *data_d
     path_join(&joined, buf_str(&cwd), dir);
     path_normalize(out, buf_str(&joined));
     return true;
+}
+
+bool daemon_server_url(struct str dir, struct buf *url)
+{
+    autobuf path = {0};
+    path_join(&path, dir, STR(DAEMON_URL_FILE));
+    buf_clear(url);
+    bool told = file_read(path.p, URL_FILE_MAX, url, NULL);
+    buf_truncate(url, told ? str_trim_right(buf_str(url)).n : 0);
+    return url->n > 0;
 }
 
 /* A file of ours: beside the program where it was built, at `installed` (seen from there) where it was installed. False:

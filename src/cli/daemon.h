@@ -40,5 +40,7 @@ bool daemon_find_data_dir(const struct configuration *config, const char *data_d
 /* File in it with the URL of the server that owns it, if that one can be used by others. It says nothing unless the
  * directory is owned: a killed server leaves it behind. */
 #define DAEMON_URL_FILE "handsd.url"
+/* That URL. False: whoever owns the directory `dir` has told none, being a command of its own. */
+bool daemon_server_url(struct str dir, struct buf *url);
 /* Path of the hand program: HANDSD_HAND, else beside this executable. */
 bool daemon_find_hand(struct buf *out, struct err **e);

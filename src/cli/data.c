@@ -4,8 +4,6 @@
 #include "base/path.h"
 #include "cli/daemon.h"
 
-#define URL_FILE_MAX 4096
-
 static char *path_in(const struct data *d, const char *name)
 {
     struct buf path = {0};
@@ -51,14 +49,4 @@ void data_close(struct data *d)
     secrets_free(d->secrets);
     buf_deinit(&d->dir);
     *d = (struct data){0};
-}
-
-void data_server_url(const struct data *d, struct buf *url)
-{
-    autofree char *path = path_in(d, DAEMON_URL_FILE);
-    buf_clear(url);
-    if (file_read(path, URL_FILE_MAX, url, NULL))
-        buf_truncate(url, str_trim_right(buf_str(url)).n);
-    else
-        buf_clear(url);
 }

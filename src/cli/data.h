@@ -12,5 +12,3 @@ struct data {
 /* `dir`: --data, or NULL. ERR_CONFLICT: another process owns it; then `dir` is set all the same. */
 bool data_open(struct data *d, const struct configuration *config, const char *dir, struct err **e);
 void data_close(struct data *d);
-/* URL of the server that owns the directory; empty when it is a command of its own. */
-void data_server_url(const struct data *d, struct buf *url);

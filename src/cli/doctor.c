@@ -76,7 +76,7 @@ static void check_programs(void)
     if (find_program("git", &path))
         good("git", path.p);
     else
-        warning("git", "not in PATH: workspaces are not made repositories, and there are no diffs");
+        warning("git", "not in PATH: the server makes no repositories of workspaces, and has no diffs");
 }
 
 static void check_curl(void)
@@ -205,18 +205,15 @@ static bool is_owned(const char *dir)
 /* Without changing anything: the directory is not made, and an owner is not disturbed. */
 static void check_data(struct report *r, const struct configuration *config, const char *data)
 {
-    autobuf dir = {0}, url = {0}, path = {0};
+    autobuf dir = {0}, url = {0};
     autoerr e = NULL;
     if (!daemon_find_data_dir(config, data, &dir, &e)) {
         bad(r, "data", err_text(e));
         return;
     }
-    path_join(&path, buf_str(&dir), STR(DAEMON_URL_FILE));
     /* A server that was killed leaves its file behind, but no lock. */
     if (is_owned(dir.p)) {
-        bool told = file_read(path.p, 4096, &url, NULL) && url.n > 1;
-        buf_truncate(&url, told ? url.n - 1 : 0);
-        if (told)
+        if (daemon_server_url(buf_str(&dir), &url))
             check_server(config, url.p);
         else
             good("server", "a command of its own has the directory");

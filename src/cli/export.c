@@ -6,9 +6,11 @@
 #include "base/vec.h"
 #include "cli/client.h"
 #include "cli/commands.h"
+#include "cli/daemon.h"
 #include "cli/data.h"
 #include "cli/environment.h"
 #include "cli/export_folder.h"
+#include "cli/notices.h"
 #include "conversation/export.h"
 #include "zip/unzip.h"
 #include <getopt.h>
@@ -64,8 +66,7 @@ static bool source_open(struct exporting *x, struct err **e)
         return true;
     if (why->kind != ERR_CONFLICT)
         return err_set(e, why->kind, "%s", why->text);
-    data_server_url(&x->data, &url);
-    if (url.n == 0)
+    if (!daemon_server_url(buf_str(&x->data.dir), &url))
         return err_set(e, ERR_CONFLICT, "another command uses %s: wait for it", x->data.dir.p);
     const struct text_list *keys = &x->config->session_api_keys;
     x->client = client_new(buf_str(&url), keys->n > 0 ? keys->at[0] : STR_NONE);
@@ -208,6 +209,7 @@ static int export_run(int argc, char **argv)
     if (named && !uuid_parse(str_from(named), &id))
         return options_complain(&command_export, "%s is not the id of a conversation", named);
     signal(SIGPIPE, SIG_IGN);
+    notices_plain();
     x.config = configuration_load(x.options.config, &e);
     bool ok = x.config && configuration_apply_log_level(x.config) && export_all(&x, named, &e);
     if (!ok)

@@ -5,9 +5,11 @@
 #include "base/utf8.h"
 #include "base/uuid.h"
 #include "cli/commands.h"
+#include "cli/daemon.h"
 #include "cli/data.h"
 #include "cli/environment.h"
 #include "cli/import_files.h"
+#include "cli/notices.h"
 #include "conversation/import.h"
 #include <fcntl.h>
 #include <getopt.h>
@@ -247,8 +249,7 @@ static bool open_data(struct data *d, const struct configuration *config, const 
         return true;
     if (why->kind != ERR_CONFLICT)
         return err_set(e, why->kind, "%s", err_text(why));
-    data_server_url(d, &url);
-    if (url.n > 0)
+    if (daemon_server_url(buf_str(&d->dir), &url))
         return err_set(e, ERR_CONFLICT, "the server at %s uses %s: stop it, import, and start it again",
                        url.p, d->dir.p);
     return err_set(e, ERR_CONFLICT, "another command uses %s: wait for it, or give another --data", d->dir.p);
@@ -277,6 +278,7 @@ static int import_run(int argc, char **argv)
     if (optind == argc)
         return options_complain(&command_import, "which folder? Give the one that has the conversations");
     signal(SIGPIPE, SIG_IGN);
+    notices_plain();
     autofd int dir = open(argv[optind], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool ok = dir >= 0 || err_errno(&e, ERR_INVALID, "%s", argv[optind]);
     struct configuration *config = ok ? configuration_load(o.config, &e) : NULL;

@@ -1,9 +1,11 @@
 #include "base/clock.h"
 #include "cli/commands.h"
 #include "cli/environment.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 
 /* Memory of many short-lived threads would otherwise be spread over one arena per core. */
@@ -28,6 +30,18 @@ static void streams_take(void)
     for (int fd = 0; fd <= 2; fd++)
         if (fcntl(fd, F_GETFD) < 0)
             (void)!open("/dev/null", O_RDWR); /* the lowest number that is free */
+}
+
+/* What was printed has been written, or the command has failed. One that failed has said why. */
+static int end(int status)
+{
+    bool written = fflush(stdout) == 0;
+    int why = errno;
+    if ((written && !ferror(stdout)) || status != 0)
+        return status;
+    if (written || why != EPIPE)
+        fprintf(stderr, "handsd: standard output: %s\n", written ? "not all was written" : strerror(why));
+    return 1;
 }
 
 static void complain(struct str name)
@@ -58,7 +72,7 @@ int main(int argc, char **argv)
     struct str name = str_from(argc > 1 ? argv[1] : "");
     if (is_help(name) && argc == 2) {
         commands_print_help(stdout);
-        return 0;
+        return end(0);
     }
     bool help = is_help(name);
     if (help)
@@ -69,7 +83,7 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     if (!help)
-        return command->run(argc - 1, argv + 1);
+        return end(command->run(argc - 1, argv + 1));
     options_print_help(command, stdout);
-    return 0;
+    return end(0);
 }

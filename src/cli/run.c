@@ -14,6 +14,7 @@
 #include "cli/console.h"
 #include "cli/daemon.h"
 #include "cli/environment.h"
+#include "cli/notices.h"
 #include "cli/resume.h"
 #include "cli/run.h"
 #include "json/writer.h"
@@ -23,7 +24,6 @@
 #include <sys/signalfd.h>
 
 #define TASK_MAX (1024 * 1024) /* bytes of a task */
-#define URL_FILE_MAX 4096
 #define LOOP_STACK (1024 * 1024)
 
 /* ---- the command line ---- */
@@ -134,7 +134,7 @@ static bool complete(struct run_options *o, struct buf *task, struct err **e)
         o->model = environment_value("LLM_MODEL");
     if (!o->base_url)
         o->base_url = environment_value("LLM_BASE_URL");
-    if (!o->model && !resumes)
+    if ((!o->model || !*o->model) && !resumes)
         return err_set(
             e, ERR_INVALID,
             "there is no model: give --model MODEL, or set LLM_MODEL (and LLM_API_KEY); --model scripted/demo "
@@ -166,17 +166,16 @@ static struct str own_key(const struct configuration *config)
 /* Another process owns the data directory: a server, which says where it is, or a command like this one. */
 static bool find_server(struct host *h, const struct run_options *o, struct err **e)
 {
-    autobuf dir = {0}, path = {0}, url = {0};
+    autobuf dir = {0}, url = {0};
     if (!daemon_find_data_dir(h->config, o->data, &dir, e))
         return false;
-    path_join(&path, buf_str(&dir), STR(DAEMON_URL_FILE));
-    if (!file_read(path.p, URL_FILE_MAX, &url, NULL))
+    if (!daemon_server_url(buf_str(&dir), &url))
         return err_set(
             e, ERR_CONFLICT,
             "%s is in use by another command: wait for it, or give another --data, or start `handsd serve`, "
             "which several can use",
             dir.p);
-    h->client = client_new(str_trim(buf_str(&url)), own_key(h->config));
+    h->client = client_new(buf_str(&url), own_key(h->config));
     return true;
 }
 
@@ -272,6 +271,7 @@ static bool write_request(const struct run_options *o, struct buf *out, struct e
     jw_key(&w, "workspace");
     jw_object(&w);
     jw_member_str(&w, "working_dir", buf_str(&workspace));
+    jw_member_bool(&w, "git_init", false); /* somebody's directory, maybe their home */
     jw_object_end(&w);
     if (strcmp(o->confirm, "always") == 0)
         jw_member_raw(&w, "confirmation_policy", STR("{\"kind\":\"AlwaysConfirm\"}"));
@@ -322,10 +322,15 @@ static int run_run(int argc, char **argv)
     if (status != OPTIONS_GO_ON)
         return status;
     log_set_level(LOG_WARN);
-    autofd int signals = open_signals();
+    autofd int signals = -1;
     status = 1;
-    if (complete(&o, &task, &e) && host_open(&host, &o, &e) && find_conversation(host.client, &o, &id, &e))
-        status = run_watch(host.client, &o, buf_str(&id), str_trim(buf_str(&task)), signals, &e);
+    if (complete(&o, &task, &e)) {
+        signals = open_signals(); /* not before: Ctrl-C ends a task that is being typed */
+        notices_hold();
+        if (host_open(&host, &o, &e) && find_conversation(host.client, &o, &id, &e))
+            status = run_watch(host.client, &o, buf_str(&id), str_trim(buf_str(&task)), signals, &e);
+    }
+    notices_release();
     if (e)
         fprintf(stderr, "handsd: %s\n", err_text(e));
     host_close(&host);

@@ -2,9 +2,12 @@
  * for all of them. */
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "cli/answer.h"
+#include "cli/notices.h"
 #include "cli/run.h"
 #include "cli/show.h"
 #include "json/writer.h"
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -14,7 +17,6 @@
 
 #define EXIT_FAILED 1
 #define EXIT_INTERRUPTED 130
-#define ANSWER_MAX 4096           /* bytes of a line typed at the prompt */
 #define TICK_NS (120 * NS_PER_MS) /* between two drawings of the status */
 #define PAST_EVENTS 100           /* looked at for actions that wait, when a conversation is resumed */
 
@@ -34,10 +36,11 @@ struct watch {
     const struct run_options *options;
     struct str id, task; /* task: to be sent yet */
     struct buf status;   /* as the conversation has it */
+    struct buf typed;    /* at the prompt, so far */
     int signals, timer, wake;
     enum mode mode;
-    bool interactive; /* somebody sits there whom we can ask */
-    bool over;
+    bool interactive;  /* somebody sits there whom we can ask */
+    bool over, broken; /* broken: output cannot be written */
     int exit;
 };
 
@@ -57,7 +60,7 @@ static void end(struct watch *w, int status)
     if (w->over)
         return;
     w->over = true;
-    w->exit = status;
+    w->exit = w->broken ? EXIT_FAILED : status;
     if (w->options->data)
         buf_addf(&more, " --data %s", w->options->data);
     show_end(w->show, buf_str(&w->status), w->id, more.n > 0 ? more.p : "");
@@ -90,6 +93,7 @@ static void prompt(struct watch *w, enum mode mode)
     if (mode == MODE_PAUSED)
         show_note(w->show, STYLE_BOLD, "Paused. Type what it should do, Enter to go on, or q to leave.");
     tcflush(STDIN_FILENO, TCIFLUSH);
+    buf_clear(&w->typed);
     epoll_ctl(w->wake, EPOLL_CTL_ADD, STDIN_FILENO,
               &(struct epoll_event){.events = EPOLLIN, .data.fd = STDIN_FILENO});
     print_prompt(w);
@@ -213,19 +217,22 @@ static bool take_wish(struct watch *w, struct str line, struct err **e)
     return send_task(w, e);
 }
 
-/* A line, or the end of the input: the user leaves, and the conversation stays as it is. */
+/* Words, or the end of the input: the user leaves, and the conversation stays as it is. */
 static bool take_input(struct watch *w, struct err **e)
 {
-    char text[ANSWER_MAX];
-    ssize_t n = read(STDIN_FILENO, text, sizeof(text));
-    if (n <= 0 && w->mode != MODE_WHY) {
+    enum answer got = answer_read(STDIN_FILENO, &w->typed);
+    if (got == ANSWER_MORE)
+        return true;
+    if (got == ANSWER_END && w->mode != MODE_WHY) {
         prompt_end(w, false);
         end(w, EXIT_INTERRUPTED);
         return true;
     }
-    struct str line = str_trim(str_make(text, n > 0 ? (size_t)n : 0));
-    console_answered(show_console(w->show), n > 0);
-    return w->mode == MODE_PAUSED ? take_wish(w, line, e) : take_answer(w, line, e);
+    autobuf typed = w->typed;
+    w->typed = (struct buf){0};
+    struct str text = str_trim(buf_str(&typed));
+    console_answered(show_console(w->show), got == ANSWER_ENTERED);
+    return w->mode == MODE_PAUSED ? take_wish(w, text, e) : take_answer(w, text, e);
 }
 
 /* ---- signals ---- */
@@ -253,6 +260,17 @@ static void pause_run(struct watch *w)
     ask_server(w, "pause");
 }
 
+/* Nobody reads: as if the terminal had been closed. That a reader goes away is ordinary, a full disk is not. */
+static void output_gone(struct watch *w, int why)
+{
+    w->mode = MODE_STOPPING;
+    if (why != EPIPE && why != EIO) {
+        fprintf(stderr, "handsd: standard output: %s\n", strerror(why));
+        w->broken = true;
+    }
+    ask_server(w, "interrupt");
+}
+
 /* At a terminal the first Ctrl-C pauses, the second stops the step, the third leaves. Nobody could answer elsewhere: it
  * stops at once there, as it does when the process is to end. */
 static void take_signal(struct watch *w, int number)
@@ -273,14 +291,33 @@ static void take_signal(struct watch *w, int number)
     }
 }
 
+/* Of the server that lives in this process, on the conversation that is on the screen. */
+static void show_notices(struct watch *w)
+{
+    autobuf text = {0}, own = {0};
+    struct str line;
+    notices_take(&text);
+    buf_addf(&own, "conversation %.*s: ", STR_ARG(w->id));
+    for (struct str rest = buf_str(&text); rest.n > 0 && str_split(&rest, '\n', &line);) {
+        autobuf note = {0};
+        ssize_t at = str_find(line, buf_str(&own));
+        buf_add(&note, str_sub(line, 0, at < 0 ? line.n : (size_t)at));
+        if (at >= 0)
+            buf_add(&note, str_sub(line, (size_t)at + own.n, line.n));
+        show_notice(w->show, buf_str(&note));
+    }
+}
+
 static bool take_wake(struct watch *w, struct err **e)
 {
-    struct epoll_event events[3];
+    struct epoll_event events[4];
     struct signalfd_siginfo info;
     uint64_t ticks;
     int n = epoll_wait(w->wake, events, ARRAY_LEN(events), 0);
     for (int i = 0; i < n && !w->over; i++) {
         int fd = events[i].data.fd;
+        if (fd == notices_fd())
+            show_notices(w);
         if (fd == w->timer && read(fd, &ticks, sizeof(ticks)) > 0 && !is_prompting(w))
             show_tick(w->show);
         while (fd == w->signals && !w->over && read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
@@ -418,8 +455,8 @@ static bool watch(struct watch *w, struct err **e)
             return false;
         if (frame == FRAME_TEXT)
             take_event(w, buf_str(&text));
-        if (show_is_gone(w->show) && w->mode != MODE_STOPPING && !w->over)
-            stop_at_once(w); /* nobody reads: as if the terminal had been closed */
+        if (show_gone(w->show) && w->mode != MODE_STOPPING && !w->over)
+            output_gone(w, show_gone(w->show));
     }
     return true;
 }
@@ -430,10 +467,10 @@ static bool open_wake(struct watch *w, struct err **e)
     w->wake = epoll_create1(EPOLL_CLOEXEC);
     if (w->timer < 0 || w->wake < 0)
         return err_errno(e, ERR_IO, "a timer for the display");
-    int fds[] = {w->signals, w->timer};
+    int fds[] = {w->signals, w->timer, notices_fd()};
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
-        if (epoll_ctl(w->wake, EPOLL_CTL_ADD, fds[i],
-                      &(struct epoll_event){.events = EPOLLIN, .data.fd = fds[i]}) != 0)
+        if (fds[i] >= 0 && epoll_ctl(w->wake, EPOLL_CTL_ADD, fds[i],
+                                     &(struct epoll_event){.events = EPOLLIN, .data.fd = fds[i]}) != 0)
             return err_errno(e, ERR_IO, "waiting for signals");
     set_ticking(w, true);
     return true;
@@ -450,10 +487,13 @@ int run_watch(struct client *c, const struct run_options *o, struct str id, stru
     bool ok = open_wake(&w, e) && attach(&w, e) && begin(&w, e) && watch(&w, e);
     console_set_live(show_console(w.show), STR(""), STR(""));
     console_flush(show_console(w.show));
-    int status = ok ? w.exit : w.mode == MODE_STOPPING ? EXIT_INTERRUPTED : EXIT_FAILED;
+    if (w.interactive)
+        tcflush(STDIN_FILENO, TCIFLUSH); /* what was typed meanwhile was not meant for the shell */
+    int status = ok ? w.exit : w.mode == MODE_STOPPING && !w.broken ? EXIT_INTERRUPTED : EXIT_FAILED;
     client_socket_free(w.socket);
     show_free(w.show);
     buf_deinit(&w.status);
+    buf_deinit(&w.typed);
     if (w.timer >= 0)
         close(w.timer);
     if (w.wake >= 0)

@@ -2,6 +2,7 @@
 #include "base/path.h"
 #include "base/utf8.h"
 #include "cli/show_internal.h"
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -37,9 +38,9 @@ struct console *show_console(struct show *s)
     return s->console;
 }
 
-bool show_is_gone(const struct show *s)
+int show_gone(const struct show *s)
 {
-    return s->gone || console_is_gone(s->console);
+    return s->gone ? s->gone : console_gone(s->console);
 }
 
 /* ---- blocks ---- */
@@ -305,6 +306,13 @@ static void event_message(struct show *s, const struct json_value *event)
         show_line(s, STYLE_DIM, "  ", buf_str(&skills));
 }
 
+/* What a person can do about it from here. */
+static void add_hint(struct buf *text, struct str code)
+{
+    if (str_is(code, "LLMAuthenticationError"))
+        buf_add(text, STR("\nhandsd run takes the key from LLM_API_KEY when a conversation begins."));
+}
+
 static void event_failure(struct show *s, const char *before, const struct json_value *event)
 {
     autobuf text = {0};
@@ -317,6 +325,7 @@ static void event_failure(struct show *s, const char *before, const struct json_
         return;
     buf_clear(&s->complaint);
     buf_add(&s->complaint, buf_str(&text));
+    add_hint(&text, code);
     say_end(s);
     show_block(s,
                &(struct block){.first = *before ? "" : "  ", .next = "  ", .style = STYLE_RED, .words = true},
@@ -333,29 +342,30 @@ static void event_rejected(struct show *s, const struct json_value *event)
                buf_str(&text));
 }
 
-/* A hook that did its work in silence takes one line; what it has against an action is said by the rejection. */
+/* A hook that did its work is not worth a line; what one has against an action is said by the rejection. */
 static void event_hook(struct show *s, const struct json_value *event)
 {
     bool ok = json_get_bool(event, "success", true), blocked = json_get_bool(event, "blocked", false);
-    struct str reason = json_get_str(event, "reason");
     autobuf text = {0};
-    buf_addf(&text, "hook %.*s: ", STR_ARG(json_get_str(event, "hook_event_type")));
+    if (ok && !blocked)
+        return;
+    text_style(&text, blocked ? STYLE_YELLOW : STYLE_RED);
+    buf_addf(&text, "hook %.*s %s  ", STR_ARG(json_get_str(event, "hook_event_type")),
+             blocked ? "blocked" : "failed");
+    text_style(&text, STYLE_DIM);
+    buf_add(&text, STR("# "));
     text_add_first_line(&text, json_get_str(event, "hook_command"), SHOW_ARGUMENTS_CELLS, s->glyphs->more);
-    if (blocked)
-        buf_addf(&text, ": blocked%s%.*s", reason.n > 0 ? ": " : "", STR_ARG(reason));
-    else if (!ok)
-        buf_addf(&text, ": failed");
-    show_block(s,
-               &(struct block){
-                   .first = "  ", .next = "  ", .style = blocked ? STYLE_YELLOW : STYLE_DIM, .words = true},
-               buf_str(&text));
-    struct str words = json_get_str(event, "error");
-    if (words.n == 0)
+    console_print(s->console, "  ", "    ", buf_str(&text), true);
+    struct str words = json_get_str(event, blocked ? "reason" : "error");
+    if (words.n == 0 && !blocked)
         words = json_get_str(event, "stderr");
-    if (!ok && !blocked)
-        show_block(
-            s, &(struct block){.first = "    ", .next = "    ", .style = STYLE_RED, .max = SHOW_LIST_LINES},
-            words);
+    show_block(s,
+               &(struct block){.first = "    ",
+                               .next = "    ",
+                               .style = blocked ? STYLE_YELLOW : STYLE_RED,
+                               .max = SHOW_LIST_LINES,
+                               .words = true},
+               words);
 }
 
 static void event_condensation(struct show *s, const struct json_value *event)
@@ -484,7 +494,8 @@ void show_event(struct show *s, const struct json_value *event, struct str text)
     } else if (is_of_log(event, kind)) {
         fwrite(text.p, 1, text.n, stdout);
         putchar('\n');
-        s->gone = fflush(stdout) != 0;
+        if (fflush(stdout) != 0)
+            s->gone = errno;
     }
     if (answers_action(kind))
         open_remove(s, open_find(s, event));
@@ -520,6 +531,19 @@ void show_note(struct show *s, enum style style, const char *text)
     say_end(s);
     show_line(s, style, "", str_from(text));
     console_flush(s->console);
+}
+
+void show_notice(struct show *s, struct str text)
+{
+    autobuf clean = {0};
+    if (console_width(s->console) == CONSOLE_WIDTH_NONE) {
+        fprintf(stderr, "handsd: %.*s\n", STR_ARG(text));
+        return;
+    }
+    say_end(s);
+    text_add(&clean, text);
+    show_line(s, STYLE_YELLOW, "", buf_str(&clean));
+    show_tick(s);
 }
 
 void show_waiting_in_full(struct show *s)

@@ -28,5 +28,7 @@ void show_waiting_in_full(struct show *s);
 /* The line at the end: how it ended, how long it took, what it cost; and how to go on, for a person. `more` stands
  * behind the command that does. */
 void show_end(struct show *s, struct str status, struct str conversation, const char *more);
-/* Can nobody read what is shown any more? */
-bool show_is_gone(const struct show *s);
+/* What the server in this process logs: on a terminal a line of its own, otherwise on standard error. */
+void show_notice(struct show *s, struct str text);
+/* Why nothing can be shown any more: an errno. 0: all is well. */
+int show_gone(const struct show *s);

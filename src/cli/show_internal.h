@@ -24,7 +24,8 @@ struct open_action {
 struct show {
     struct console *console;
     const struct glyphs *glyphs;
-    bool json, gone;
+    bool json;
+    int gone;     /* errno */
     bool careful; /* the user is asked about actions: they are shown whole */
     uint64_t started_ns, waiting_ns /* for the model, since */;
     unsigned steps; /* actions so far */

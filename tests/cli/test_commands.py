@@ -10,7 +10,7 @@ import subprocess
 import httpx
 import pytest
 
-from handsd import HANDSD, write_script
+from handsd import HANDSD, Handsd, write_script
 
 KEPT = {k: v for k, v in os.environ.items()
         if not k.startswith(("OH_", "SESSION_API", "LLM_", "OPENAI_", "OPENHANDS_"))}
@@ -36,6 +36,13 @@ def test_version_and_help():
                  ("run", "--max-iterations", "0", "x"), ("run", "--resume", "x"), ("doctor", "--dance")):
         wrong = handsd(*args)
         assert wrong.returncode == 2 and wrong.stderr and not wrong.stdout, args
+
+
+@pytest.mark.parametrize("args", [["version"], ["--help"], ["doctor", "--print-config-docs"], ["completion", "zsh"]])
+def test_what_cannot_be_printed_is_a_failure(args):
+    with open("/dev/full", "w") as full:
+        failed = subprocess.run([HANDSD, *args], env=KEPT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert failed.returncode == 1 and re.fullmatch("handsd: standard output: .*\n", failed.stderr)
 
 
 def test_doctor(tmp_path):
@@ -220,6 +227,33 @@ def test_run_prints_events(tmp_path):
     assert "full_state" not in [e.get("key") for e in events]
 
 
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_run_on_a_full_disk(tmp_path, more):
+    with open("/dev/full", "w") as full:
+        failed = subprocess.run([HANDSD, "run", "Go.", "--model", "scripted/finish", "--data", tmp_path / "data", *more], env=KEPT,
+                                cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert failed.returncode == 1 and failed.stderr.splitlines()[-1] == "handsd: standard output: No space left on device"
+
+
+def test_closed_standard_streams_are_nobodys(tmp_path):
+    """Files of ours must not take their numbers: what is printed would go into them."""
+    done = subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", HANDSD, "run", "Go.", "--model", "scripted/finish", "--data",
+                           str(tmp_path / "data")], env=KEPT, cwd=tmp_path, timeout=60)
+    assert done.returncode == 0
+    assert handsd("run", "Go on.", "--resume", "last", "--data", tmp_path / "data", cwd=tmp_path).returncode == 0
+
+
+def test_run_makes_no_repository(tmp_path):
+    """Of somebody's directory, which may be their home; a client of the server gets one."""
+    (tmp_path / "mine").mkdir()
+    for place in ("mine", "new"):
+        assert handsd("run", "Finish.", "--model", "scripted/finish", "--workspace", place, "--data", tmp_path / "data", cwd=tmp_path).returncode == 0
+        assert (tmp_path / place).is_dir() and not (tmp_path / place / ".git").exists()
+    with Handsd(tmp_path / "data") as server:
+        server.create(tmp_path / "mine", autotitle=False)
+        assert (tmp_path / "mine" / ".git").is_dir()
+
+
 def test_run_takes_its_task_from_everywhere(tmp_path):
     write_script(tmp_path / "scripts", "words", [{"text": "Understood."}])
     file = tmp_path / "task.txt"
@@ -253,6 +287,7 @@ def test_run_uses_the_server_that_owns_the_data(make_server, tmp_path):
     for env, status in (({"SESSION_API_KEY": "k1"}, 0), ({}, 1)):
         done = handsd("run", "Finish.", "--model", "scripted/finish", "--data", tmp_path / "data", cwd=tmp_path, env=env)
         assert done.returncode == status, done.stderr
+    assert server.url in done.stderr and "SESSION_API_KEY" in done.stderr
     assert server.http.get("/api/conversations/count").json() == 1
 
 

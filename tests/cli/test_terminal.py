@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -21,25 +22,6 @@ def call(name, **arguments):
 
 def terminal(command, **more):
     return {**call("terminal", command=command), **more}
-
-
-@pytest.fixture
-def start(tmp_path):
-    """Starts `handsd run` in a terminal; the model plays `lines`."""
-    opened = []
-
-    def run(lines, *args, name="play", width=100, height=50, env=None, task="Go."):
-        write_script(tmp_path / "scripts", name, lines)
-        (tmp_path / "work").mkdir(exist_ok=True)
-        shown = Terminal([HANDSD, "run", *([task] if task else []), "--model", f"scripted/{name}", "--data", tmp_path / "data",
-                          "--scripts", tmp_path / "scripts", "--workspace", tmp_path / "work", *args],
-                         width=width, height=height, env=env, cwd=tmp_path)
-        opened.append(shown)
-        return shown.__enter__()
-
-    yield run
-    for one in opened:
-        one.__exit__()
 
 
 def kinds(tmp_path, conversation="last"):
@@ -229,6 +211,35 @@ def test_enter_goes_on_after_a_pause(start):
     shown.wait("q to leave")
     shown.send("Enter")
     assert shown.exit_status() == 0 and "On we go." in shown.screen()
+
+
+@pytest.mark.parametrize("pasted", ["one line\nsecond line\nthe last", "one line\nsecond line\nthe last\n"])
+def test_pasted_lines_are_one_message(tmp_path, pasted):
+    """With or without a line's end at the end of the last; and nothing of it is left to the shell."""
+    write_script(tmp_path / "scripts", "play", [terminal("sleep 1"), {"text": "I heard you."}])
+    run = shlex.join(map(str, [HANDSD, "run", "Go.", "--model", "scripted/play", "--data", tmp_path / "data", "--scripts",
+                               tmp_path / "scripts", "--workspace", tmp_path]))
+    with Terminal(["sh", "-c", f"trap : INT; {run}; echo then; timeout --foreground 1 cat; echo end"]) as shown:
+        shown.wait("$ sleep 1", times=2)
+        shown.send("C-c")
+        shown.wait("q to leave")
+        shown.tmux("set-buffer", pasted)
+        shown.tmux("paste-buffer")
+        if not pasted.endswith("\n"):
+            shown.wait("the last")
+            shown.type(" one")
+        shown.wait("end")
+        screen = shown.screen()
+    last = "the last" if pasted.endswith("\n") else "the last one"
+    assert f"› one line\n  second line\n  {last}\n\n● I heard you.\n" in screen and "then\nend" in screen
+
+
+def test_ctrl_c_while_the_task_is_typed():
+    with Terminal([HANDSD, "run", "-", "--model", "scripted/demo"]) as shown:
+        shown.type("Half a task")
+        shown.wait("Half a task")
+        shown.send("C-c")
+        assert shown.exit_status() == 128 + signal.SIGINT
 
 
 @pytest.mark.parametrize("key", ["q", "C-d", "C-c"])
