@@ -16,23 +16,27 @@ static void print_commands(const char *between, bool with_docs)
     }
 }
 
-static void print_choices(const struct option_doc *o)
+static void print_choices(const char *const *choices)
 {
-    for (size_t i = 0; o->choices[i]; i++)
-        printf("%s%s", i > 0 ? " " : "", o->choices[i]);
+    for (size_t i = 0; choices[i]; i++)
+        printf("%s%s", i > 0 ? " " : "", choices[i]);
 }
 
-/* A text within single quotes: its first line, without what would end or confuse them. */
-static void print_quoted(const char *text, const char *bad)
+/* The first line of a text, to stand within single quotes. */
+static void print_quotable(const char *text)
 {
-    putchar('\'');
     for (; *text && *text != '\n'; text++)
-        if (!strchr(bad, *text))
+        if (!strchr("'\\[]", *text))
             putchar(*text);
-    putchar('\'');
 }
 
 /* ---- bash ---- */
+
+static void bash_files(enum option_kind kind, const char *indent)
+{
+    printf("%scompopt -o filenames\n%smapfile -t COMPREPLY < <(compgen -%c -- \"$current\")", indent, indent,
+           kind == OPTION_FILE ? 'f' : 'd');
+}
 
 static void bash_values(const struct command *c, const struct option_doc *o)
 {
@@ -46,12 +50,11 @@ static void bash_values(const struct command *c, const struct option_doc *o)
     printf(")\n");
     if (o->kind == OPTION_CHOICE) {
         printf("        mapfile -t COMPREPLY < <(compgen -W '");
-        print_choices(o);
+        print_choices(o->choices);
         printf("' -- \"$current\") ;;\n");
     } else if (o->kind == OPTION_FILE || o->kind == OPTION_DIRECTORY) {
-        printf(
-            "        compopt -o filenames\n        mapfile -t COMPREPLY < <(compgen -%c -- \"$current\") ;;\n",
-            o->kind == OPTION_FILE ? 'f' : 'd');
+        bash_files(o->kind, "        ");
+        printf(" ;;\n");
     } else {
         printf("        ;;\n");
     }
@@ -67,7 +70,21 @@ static void bash_words(const struct command *c)
         else
             printf(" -%c", o->letter);
     }
+    if (c->argument_choices) {
+        printf(" ");
+        print_choices(c->argument_choices);
+    }
     printf("' ;;\n");
+}
+
+/* An argument that is a file, where no option begins. */
+static void bash_argument(const struct command *c)
+{
+    if (c->argument_kind != OPTION_FILE && c->argument_kind != OPTION_DIRECTORY)
+        return;
+    printf("        if [[ $command == %s && $current != -* ]]; then\n", c->name);
+    bash_files(c->argument_kind, "            ");
+    printf("\n        fi\n");
 }
 
 static void print_bash(void)
@@ -97,20 +114,29 @@ static void print_bash(void)
     print_commands(" ", false);
     printf("' ;;\n"
            "        esac\n"
-           "        mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$current\")\n"
-           "        if [[ $command == import && $current != -* ]]; then\n"
-           "            compopt -o filenames\n"
-           "            mapfile -t COMPREPLY < <(compgen -d -- \"$current\")\n"
-           "        fi ;;\n"
+           "        mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$current\")\n");
+    for (size_t i = 0; (c = commands_at(i)); i++)
+        bash_argument(c);
+    printf("        ;;\n"
            "    esac\n}\n"
            "complete -F _handsd handsd\n");
 }
 
 /* ---- zsh ---- */
 
+static void zsh_values(enum option_kind kind, const char *const *choices)
+{
+    if (kind == OPTION_CHOICE) {
+        printf("(");
+        print_choices(choices);
+        printf(")");
+    } else if (kind == OPTION_FILE || kind == OPTION_DIRECTORY) {
+        printf(kind == OPTION_FILE ? "_files" : "_files -/");
+    }
+}
+
 static void zsh_option(const struct option_doc *o)
 {
-    static const char bad[] = "'[]:";
     printf(" \\\n            ");
     if (o->name && o->letter)
         printf("'(-%c --%s)'{-%c,--%s}", o->letter, o->name, o->letter, o->name);
@@ -118,20 +144,12 @@ static void zsh_option(const struct option_doc *o)
         printf("--%s", o->name);
     else
         printf("-%c", o->letter);
-    printf("'['");
-    print_quoted(o->doc, bad);
-    printf("']'");
-    if (!o->value)
-        return;
-    printf("':%s:", o->value);
-    if (o->kind == OPTION_CHOICE) {
-        printf("(");
-        print_choices(o);
-        printf(")");
-    } else if (o->kind == OPTION_FILE) {
-        printf("_files");
-    } else if (o->kind == OPTION_DIRECTORY) {
-        printf("_files -/");
+    printf("'[");
+    print_quotable(o->doc);
+    printf("]");
+    if (o->value) {
+        printf(":%s:", o->value);
+        zsh_values(o->kind, o->choices);
     }
     printf("'");
 }
@@ -151,8 +169,11 @@ static void print_zsh(void)
         printf("        %s) _arguments '(-h --help)'{-h,--help}'[this text]'", c->name);
         for (size_t k = 0; k < c->option_count; k++)
             zsh_option(&c->options[k]);
-        if (c->arguments_max > 0)
-            printf(" \\\n            '*:argument:_files'");
+        if (c->arguments_max > 0) {
+            printf(" \\\n            '1:%s:", c->arguments);
+            zsh_values(c->argument_kind, c->argument_choices);
+            printf("'");
+        }
         printf(" ;;\n");
     }
     printf("        help) _describe command commands ;;\n    esac\n}\n_handsd \"$@\"\n");
@@ -173,12 +194,26 @@ static void fish_option(const struct command *c, const struct option_doc *o)
         printf(" -a '(__fish_complete_directories)'");
     if (o->kind == OPTION_CHOICE) {
         printf(" -a '");
-        print_choices(o);
+        print_choices(o->choices);
         printf("'");
     }
-    printf(" -d ");
-    print_quoted(o->doc, "'\\");
-    putchar('\n');
+    printf(" -d '");
+    print_quotable(o->doc);
+    printf("'\n");
+}
+
+static void fish_argument(const struct command *c)
+{
+    if (c->argument_kind == OPTION_FLAG)
+        return;
+    printf("complete -c handsd -n '__fish_seen_subcommand_from %s'", c->name);
+    if (c->argument_kind == OPTION_CHOICE) {
+        printf(" -a '");
+        print_choices(c->argument_choices);
+        printf("'\n");
+    } else {
+        printf(c->argument_kind == OPTION_FILE ? " -F\n" : " -a '(__fish_complete_directories)'\n");
+    }
 }
 
 static void print_fish(void)
@@ -187,10 +222,11 @@ static void print_fish(void)
     printf("# Completion of handsd for fish, made by `handsd completion fish`.\ncomplete -c handsd -f\n");
     for (size_t i = 0; (c = commands_at(i)); i++) {
         if (!c->hidden) {
-            printf("complete -c handsd -n __fish_use_subcommand -a %s -d ", c->name);
-            print_quoted(c->doc, "'\\");
-            putchar('\n');
+            printf("complete -c handsd -n __fish_use_subcommand -a %s -d '", c->name);
+            print_quotable(c->doc);
+            printf("'\n");
         }
+        fish_argument(c);
         for (size_t k = 0; k < c->option_count; k++)
             fish_option(c, &c->options[k]);
     }
@@ -202,6 +238,7 @@ static const struct {
     const char *name;
     void (*print)(void);
 } shells[] = {{"bash", print_bash}, {"fish", print_fish}, {"zsh", print_zsh}};
+static const char *const shell_names[] = {"bash", "fish", "zsh", NULL};
 
 static int completion_run(int argc, char **argv)
 {
@@ -222,6 +259,8 @@ const struct command command_completion = {
     .doc = "print what a shell needs to complete commands and options",
     .arguments = "bash|fish|zsh",
     .arguments_max = 1,
+    .argument_kind = OPTION_CHOICE,
+    .argument_choices = shell_names,
     .examples = "  eval \"$(handsd completion bash)\"                              this shell, now\n"
                 "  handsd completion fish > ~/.config/fish/completions/handsd.fish\n"
                 "\n`make install` puts all three in their places.\n",

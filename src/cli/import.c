@@ -303,6 +303,7 @@ const struct command command_import = {
     .doc = "take over conversations of the Python server",
     .arguments = "DIR",
     .arguments_max = 1,
+    .argument_kind = OPTION_DIRECTORY,
     .options = options,
     .option_count = ARRAY_LEN(options),
     .more =

@@ -26,8 +26,10 @@ struct option_doc {
 
 struct command {
     const char *name, *doc;
-    const char *arguments; /* behind the name in the usage line; "" */
-    int arguments_max;     /* that are no options */
+    const char *arguments;               /* behind the name in the usage line; "" */
+    int arguments_max;                   /* that are no options */
+    enum option_kind argument_kind;      /* for completion; OPTION_FLAG: nothing can be said of it */
+    const char *const *argument_choices; /* with OPTION_CHOICE */
     const struct option_doc *options;
     size_t option_count;
     const char *more;     /* behind the options in --help; NULL */

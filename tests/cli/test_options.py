@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from handsd import HANDSD
+from terminal import Terminal
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -65,6 +66,8 @@ def test_bash_completes():
     assert complete("run", "--confirm", "r") == {"risky"}
     assert "etc" in complete("run", "--workspace", "e")
     assert complete("serve", "--h") == {"--host", "--help"}
+    assert complete("completion", "") >= {"bash", "fish", "zsh"}
+    assert complete("import", "e") >= {"etc"}
 
 
 @pytest.mark.parametrize("shell,check", [("zsh", "-n"), ("fish", "--no-execute")])
@@ -76,6 +79,37 @@ def test_other_shells(shell, check):
             assert option.lstrip("-") in script
     if shutil.which(shell):
         assert subprocess.run([shell, check], input=script, text=True, timeout=30).returncode == 0
+
+
+@pytest.mark.skipif(not shutil.which("fish"), reason="no fish")
+def test_fish_completes(tmp_path):
+    (tmp_path / "fish" / "completions").mkdir(parents=True)
+    (tmp_path / "fish" / "completions" / "handsd.fish").write_text(handsd("completion", "fish").stdout)
+    (tmp_path / "folder").mkdir()
+    environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path), "HOME": str(tmp_path),
+                   "PATH": f"{Path(HANDSD).parent}:{os.environ['PATH']}"}
+
+    def complete(line):
+        done = subprocess.run(["fish", "-c", f"complete -C'{line}'"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30)
+        return {found.split("\t")[0] for found in done.stdout.splitlines()}
+
+    assert set(commands()) <= complete("handsd ")
+    assert complete("handsd run --confirm ") == {"never", "risky", "always"}
+    assert complete("handsd completion ") == {"bash", "fish", "zsh"} and "folder/" in complete("handsd import ")
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="no zsh")
+def test_zsh_completes(tmp_path):
+    (tmp_path / "_handsd").write_text(handsd("completion", "zsh").stdout)
+    (tmp_path / ".zshrc").write_text(f"fpath=({tmp_path} $fpath)\nautoload -Uz compinit; compinit -u\nPS1='%%> '\n")
+    (tmp_path / "folder").mkdir()
+    for line, words in (("handsd do", "handsd doctor "), ("handsd run --confirm ", "always  never   risky"), ("handsd completion ", "bash  fish  zsh"),
+                        ("handsd import fo", "handsd import folder/"), ("handsd run --co", "never, risky or always (never)")):
+        with Terminal(["zsh", "-i"], env={"HOME": str(tmp_path), "ZDOTDIR": str(tmp_path)}, cwd=tmp_path) as shown:
+            shown.wait("%> ".strip())
+            shown.type(line, enter=False)
+            shown.send("Tab")
+            shown.wait(words.strip())
 
 
 def test_words_that_were_meant():
