@@ -92,7 +92,8 @@ bool open_actions_track(struct conversation *c, struct err **e)
     open_actions_init(&open);
     bool ok = read_open(c, from, c->pending->next_seq, &open, e);
     for (size_t i = 0; ok && i < open.list.n; i++)
-        side_note_open(&c->side, &open.list.at[i].id, open.list.at[i].call_id, open.list.at[i].seq);
+        side_note_open(&c->side, &open.list.at[i].id, open.list.at[i].call_id, open.list.at[i].tool_name,
+                       open.list.at[i].seq);
     open_actions_deinit(&open);
     return ok;
 }

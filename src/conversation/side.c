@@ -23,28 +23,38 @@ static void remove_at(struct side_tracker *t, size_t i)
 void side_drop_from(struct side_tracker *t, uint32_t seq)
 {
     for (size_t i = t->calls.n; i-- > 0;) {
-        if (t->calls.at[i].seq >= seq)
+        struct side_call *c = &t->calls.at[i];
+        if (c->seq >= seq) {
             remove_at(t, i);
-        else if (t->calls.at[i].closed_by >= seq)
-            t->calls.at[i].closed_by = 0;
+            continue;
+        }
+        if (c->closed_by >= seq)
+            c->closed_by = 0;
+        if (c->confirmed_by >= seq)
+            c->confirmed_by = 0;
     }
 }
 
-static void note(struct side_tracker *t, const struct uuid *id, struct str call_id, uint32_t seq)
+static void note(struct side_tracker *t, const struct uuid *id, struct str call_id, struct str tool_name,
+                 uint32_t seq)
 {
     for (size_t i = t->calls.n; t->calls.n >= CALLS_KEPT && i-- > 0;)
         if (t->calls.at[i].closed_by && t->calls.at[i].closed_by + SEQ_SETTLED < seq)
             remove_at(t, i);
     if (t->calls.n >= SIDE_CALLS_MAX)
         remove_at(t, 0);
-    vec_push(&t->calls, (struct side_call){.id = *id, .call_id = str_dup(call_id), .seq = seq});
+    vec_push(&t->calls, (struct side_call){.id = *id,
+                                           .call_id = str_dup(call_id),
+                                           .seq = seq,
+                                           .is_command = str_is(tool_name, "terminal")});
 }
 
-void side_note_open(struct side_tracker *t, const struct uuid *id, struct str call_id, uint32_t seq)
+void side_note_open(struct side_tracker *t, const struct uuid *id, struct str call_id, struct str tool_name,
+                    uint32_t seq)
 {
     autobuf escaped = {0};
     json_escape(&escaped, call_id, false);
-    note(t, id, buf_str(&escaped), seq);
+    note(t, id, buf_str(&escaped), tool_name, seq);
 }
 
 /* The text of a member that stands behind all that strangers may have written: an unescaped quote cannot be in a text, so
@@ -60,8 +70,8 @@ static struct str last_member(struct str body, const char *mark)
     return found.p ? str_sub(found, 0, n) : STR_NONE;
 }
 
-/* Seq of the action that the result at `seq` answers; 0: not known. */
-static uint32_t close_call(struct side_tracker *t, const struct event_draft *d, uint32_t seq)
+/* The call that the result at `seq` answers; NULL: not known. */
+static const struct side_call *close_call(struct side_tracker *t, const struct event_draft *d, uint32_t seq)
 {
     struct uuid id;
     struct str body = buf_str(&d->body);
@@ -73,9 +83,9 @@ static uint32_t close_call(struct side_tracker *t, const struct event_draft *d, 
         if (!is || c->closed_by)
             continue;
         c->closed_by = seq;
-        return c->seq;
+        return c;
     }
-    return d->answers;
+    return NULL;
 }
 
 /* ---- the record ---- */
@@ -150,10 +160,45 @@ static void write_reason(const struct event_draft *d, struct json_writer *w)
     jw_member_str(w, "reason", utf8_prefix_bytes(buf_str(&text), SIDE_REASON_MAX));
 }
 
-static void write_status(const struct side_tracker *t, const struct side_commit *commit,
+/* The user's word for what waits: outside a step no other call is open. */
+static void write_confirmed(struct side_tracker *t, uint32_t seq, struct json_writer *w)
+{
+    unsigned n = 0;
+    jw_key(w, "confirmed");
+    jw_array(w);
+    for (size_t i = 0; i < t->calls.n && n < SIDE_CONFIRMED_MAX; i++) {
+        struct side_call *c = &t->calls.at[i];
+        if (c->closed_by || !c->is_command)
+            continue;
+        c->confirmed_by = seq;
+        c->confirmed_place = n++;
+        jw_int(w, c->seq);
+    }
+    jw_array_end(w);
+}
+
+static void write_result(struct side_tracker *t, const struct event_draft *d, uint32_t seq,
+                         struct json_writer *w)
+{
+    const struct side_call *c = close_call(t, d, seq);
+    uint32_t cause = c ? c->seq : d->answers;
+    if (cause > 0)
+        jw_member_int(w, "cause", cause);
+    if (!c || !c->confirmed_by)
+        return;
+    jw_key(w, "again");
+    jw_array(w);
+    jw_int(w, c->confirmed_by);
+    jw_int(w, c->confirmed_place);
+    jw_array_end(w);
+}
+
+static void write_status(struct side_tracker *t, const struct side_commit *commit, uint32_t seq,
                          struct json_writer *w)
 {
     jw_member_cstr(w, "was", status_name(commit->before));
+    if (commit->before == STATUS_WAITING_FOR_CONFIRMATION && commit->after == STATUS_RUNNING)
+        write_confirmed(t, seq, w);
     if (commit->after == STATUS_FINISHED && t->said)
         jw_member_bool(w, "said", true);
     for (size_t i = 0; i < commit->n; i++) {
@@ -174,17 +219,16 @@ void side_write(struct side_tracker *t, const struct side_commit *commit, const 
     jw_object(&w);
     size_t empty = out->n;
     if (d->kind == EVENT_ACTION) {
-        note(t, &d->id, last_member(buf_str(&d->body), "\"tool_call_id\":\""), seq);
+        note(t, &d->id, last_member(buf_str(&d->body), "\"tool_call_id\":\""),
+             last_member(buf_str(&d->body), "\"tool_name\":\""), seq);
         write_action(commit, &w);
     } else if (d->kind == EVENT_OBSERVATION || d->kind == EVENT_AGENT_ERROR || d->kind == EVENT_USER_REJECT) {
-        uint32_t cause = close_call(t, d, seq);
-        if (cause > 0)
-            jw_member_int(&w, "cause", cause);
+        write_result(t, d, seq, &w);
     } else if (d->kind == EVENT_CONDENSATION || (d->kind == EVENT_MESSAGE && d->source == SOURCE_AGENT)) {
         write_usage(&w, commit->stats);
     } else if (d->kind == EVENT_STATE_UPDATE && commit->before != commit->after &&
                str_find(buf_str(&d->body), STR("\"key\":\"execution_status\"")) >= 0) {
-        write_status(t, commit, &w);
+        write_status(t, commit, seq, &w);
     }
     if (d->kind == EVENT_ACTION || d->kind == EVENT_MESSAGE)
         t->said = d->kind == EVENT_MESSAGE && d->source == SOURCE_AGENT;

@@ -1,9 +1,10 @@
 /* side: the small record that is stored beside an event for the dialect of 0.53 (api/legacy/projection.h reads it): what
  * cannot be seen in the event alone. A JSON object, often none:
  *
- *   cause          seq of the action that a result answers
+ *   cause          seq of the action that a result answers; again: [seq, i] if that was the i-th of the `confirmed` there
  *   calls          how many calls the model's answer made; confirm: they wait for the user's word
  *   usage          what the conversation has cost so far, with this answer: model, cost, tokens
+ *   confirmed      seqs of the commands that a change of the status confirms
  *   was            the status before a change of it; said: the agent has answered in words; stopped: it was interrupted;
  *   reason         why it is an error
  *
@@ -16,11 +17,15 @@
 
 #define SIDE_CALLS_MAX 1000  /* remembered; older ones are forgotten */
 #define SIDE_REASON_MAX 1000 /* bytes */
+#define SIDE_CONFIRMED_MAX 8 /* commands of one answer */
 
 struct side_call {
     struct uuid id;
     char *call_id;           /* as it stands in the JSON */
     uint32_t seq, closed_by; /* of its result, while that might not come to be; 0: it has none */
+    bool is_command;
+    uint32_t confirmed_by; /* seq of the change that did it; 0: none */
+    unsigned confirmed_place;
 };
 struct side_tracker {
     VEC(struct side_call) calls;
@@ -30,7 +35,8 @@ void side_deinit(struct side_tracker *t);
 /* The events from `seq` on never came to be. */
 void side_drop_from(struct side_tracker *t, uint32_t seq);
 /* An action of the log that has no result yet. `call_id` in clear. */
-void side_note_open(struct side_tracker *t, const struct uuid *id, struct str call_id, uint32_t seq);
+void side_note_open(struct side_tracker *t, const struct uuid *id, struct str call_id, struct str tool_name,
+                    uint32_t seq);
 
 /* What one commit knows of all its events. */
 struct side_commit {

@@ -133,8 +133,15 @@ def test_a_confirmation(server, work):
     wishes = [(e["source"], e["args"]["agent_state"]) for e in named(events, "change_agent_state")]
     assert wishes == [("user", "user_confirmed"), ("user", "user_rejected")]
     actions = [e for e in named(events, "run") if "action" in e]
-    assert [a["args"]["confirmation_state"] for a in actions] == ["awaiting_confirmation"] * 2
-    assert named(events, "user_rejected")[0]["cause"] == actions[1]["id"]
+    asked, confirmed, second, rejected = actions  # each is shown again with the answer, as 0.53 does, and that is the cause
+    assert [a["args"]["confirmation_state"] for a in actions] == [
+        "awaiting_confirmation", "confirmed", "awaiting_confirmation", "rejected"]
+    assert confirmed["args"] == {**asked["args"], "confirmation_state": "confirmed", "thought": ""}
+    assert confirmed["tool_call_metadata"] == asked["tool_call_metadata"] and confirmed["timestamp"] > asked["timestamp"]
+    assert confirmed["id"] == named(events, "change_agent_state")[0]["id"] + 1
+    assert [e["cause"] for e in named(events, "run") if "observation" in e] == [confirmed["id"]]
+    assert second["args"]["command"] == rejected["args"]["command"] == "echo two"
+    assert named(events, "user_rejected")[0]["cause"] == rejected["id"]
 
 
 def test_a_confirmation_over_a_restart_knows_its_cause(server, tmp_path, work):
@@ -153,8 +160,9 @@ def test_a_confirmation_over_a_restart_knows_its_cause(server, tmp_path, work):
         with connect(again.socket_url(talk.id) + "?resend_all=true") as talk.socket:
             talk.until(lambda e: e.get("value") == "finished")
         events = events_of(again, talk)
-    action, observation = named(events, "run")
-    assert observation["cause"] == action["id"]
+    action, again, observation = named(events, "run")
+    assert again["args"]["confirmation_state"] == "confirmed" and again["args"]["command"] == action["args"]["command"]
+    assert observation["cause"] == again["id"]
 
 
 def test_stop_and_pause(server, work):

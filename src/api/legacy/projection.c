@@ -4,6 +4,7 @@
 #include "api/legacy/projector.h"
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "conversation/side.h"
 
 #define REASONS_MAX 1000 /* skills named by one message */
 
@@ -29,8 +30,21 @@ void projector_texts(const struct json_value *contents, const char *between, str
     }
 }
 
+/* Those that a status confirms are shown behind the user's word for it. */
+static int64_t confirmed_id(const struct projector *p)
+{
+    int64_t at[2] = {0, SIDE_CONFIRMED_MAX};
+    for (struct json_iter it = json_iter(json_get(p->side, "again")); json_next(&it) && it.index < 2;)
+        at[it.index] = json_int(it.value, -1);
+    bool ok = at[0] > 0 && at[0] < (int64_t)p->seq && at[1] >= 0 && at[1] < SIDE_CONFIRMED_MAX;
+    return ok ? projection_id((uint32_t)at[0], 1 + (unsigned)at[1]) : 0;
+}
+
 int64_t projector_cause(const struct projector *p)
 {
+    int64_t again = confirmed_id(p);
+    if (again > 0)
+        return again;
     int64_t seq = json_get_int(p->side, "cause", 0);
     return seq > 0 && seq < (int64_t)p->seq ? projection_id((uint32_t)seq, 0) : 0;
 }
@@ -211,6 +225,9 @@ static void project_status(struct projector *p)
     if (waited && (status == STATUS_RUNNING || status == STATUS_IDLE)) {
         const char *answer = status == STATUS_RUNNING ? "user_confirmed" : "user_rejected";
         change_state(p, answer);
+        for (struct json_iter it = json_iter(json_get(p->side, "confirmed"));
+             json_next(&it) && it.index < SIDE_CONFIRMED_MAX;)
+            project_answered(p, json_int(it.value, -1), "confirmed");
         state_changed(p, answer, STR_NONE);
     }
     switch (status) {
@@ -421,14 +438,16 @@ static void project_conversation_error(struct projector *p)
 static void project_rejection(struct projector *p)
 {
     struct str reason = projector_text(p->event, "rejection_reason");
-    projector_observation(p,
-                          &(struct projected_head){.source = "agent",
-                                                   .name = "user_rejected",
-                                                   .is_observation = true,
-                                                   .is_call = true,
-                                                   .cause = projector_cause(p),
-                                                   .message = reason},
-                          reason);
+    bool again = project_answered(p, json_get_int(p->side, "cause", -1), "rejected");
+    projector_observation(
+        p,
+        &(struct projected_head){.source = "agent",
+                                 .name = "user_rejected",
+                                 .is_observation = true,
+                                 .is_call = true,
+                                 .cause = again ? projection_id(p->seq, 0) : projector_cause(p),
+                                 .message = reason},
+        reason);
 }
 
 /* The first (`step` 1) or the last (-1) of the forgotten events that is one of the log: an earlier summary has a name of its

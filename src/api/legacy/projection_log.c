@@ -2,7 +2,7 @@
 #include "api/legacy/projector.h"
 #include "base/cleanup.h"
 
-struct json_doc *projector_event(struct projector *p, int64_t seq)
+struct json_doc *projector_event(struct projector *p, int64_t seq, struct json_doc **side)
 {
     autoarena arena = arena_new();
     struct store_item *items = NULL;
@@ -11,7 +11,11 @@ struct json_doc *projector_event(struct projector *p, int64_t seq)
         return NULL;
     p->failed = !store_read(p->log->store, p->log->number, (uint32_t)seq, (uint32_t)seq + 1, 1, false, arena,
                             &items, &n, p->e);
-    return !p->failed && n > 0 ? json_parse_trusted(items[0].json, NULL) : NULL;
+    if (p->failed || n == 0)
+        return NULL;
+    if (side && items[0].side.n > 0)
+        *side = json_parse_trusted(items[0].side, NULL);
+    return json_parse_trusted(items[0].json, NULL);
 }
 
 int64_t projector_seq(struct projector *p, struct str id)

@@ -51,7 +51,8 @@ static void end_action(struct projector *p, struct json_writer *w)
     projector_end(p, w);
 }
 
-static void project_run(struct projector *p, const struct json_value *action)
+/* `answer`: the user's, to a command that is shown again; NULL: it is new. */
+static void write_run(struct projector *p, const struct json_value *action, const char *answer)
 {
     struct str command = projector_text(action, "command");
     const struct json_value *timeout = json_get(action, "timeout");
@@ -59,18 +60,44 @@ static void project_run(struct projector *p, const struct json_value *action)
     struct json_writer w = begin_action(p, "run", "Running command: ", command);
     jw_member_str(&w, "command", command);
     jw_member_bool(&w, "is_input", json_get_bool(action, "is_input", false));
-    write_thought(p, &w);
+    if (answer)
+        jw_member_cstr(&w, "thought", ""); /* it was shown */
+    else
+        write_thought(p, &w);
     jw_member_bool(&w, "blocking", timed);
     jw_member_bool(&w, "is_static", false);
     jw_member_null(&w, "cwd");
     jw_member_bool(&w, "hidden", false);
-    jw_member_cstr(&w, "confirmation_state",
-                   json_get_bool(p->side, "confirm", false) ? "awaiting_confirmation" : "confirmed");
+    if (!answer)
+        answer = json_get_bool(p->side, "confirm", false) ? "awaiting_confirmation" : "confirmed";
+    jw_member_cstr(&w, "confirmation_state", answer);
     write_risk(p, &w);
     jw_object_end(&w);
     if (timed)
         jw_member_float(&w, "timeout", json_float(timeout, 0));
     projector_end(p, &w);
+}
+
+static void project_run(struct projector *p, const struct json_value *action)
+{
+    write_run(p, action, NULL);
+}
+
+bool project_answered(struct projector *p, int64_t seq, const char *answer)
+{
+    autojson side = NULL;
+    autojson call = projector_event(p, seq, &side);
+    const struct json_value *own = p->event, *own_side = p->side,
+                            *action = json_get(json_root(call), "action");
+    if (!json_get_bool(json_root(side), "confirm", false) ||
+        !str_is(json_get_str(action, "kind"), "TerminalAction"))
+        return false;
+    p->event = json_root(call);
+    p->side = json_root(side);
+    write_run(p, action, answer);
+    p->event = own;
+    p->side = own_side;
+    return true;
 }
 
 static void write_or_null(struct json_writer *w, const struct json_value *action, const char *key)
@@ -276,7 +303,7 @@ static void project_file(struct projector *p, const struct json_value *o, struct
         return;
     }
     struct str old_text = json_get_str(o, "old_content"), new_text = json_get_str(o, "new_content");
-    autojson call = projector_event(p, json_get_int(p->side, "cause", -1));
+    autojson call = projector_event(p, json_get_int(p->side, "cause", -1), NULL);
     const struct json_value *action = json_get(json_root(call), "action");
     autobuf message = {0}, diff = {0};
     buf_add(&message, STR("I edited the file "));
@@ -353,7 +380,7 @@ static void project_tool_result(struct projector *p, const struct json_value *o,
 {
     (void)content;
     autobuf result = {0}, arguments = {0};
-    autojson call = projector_event(p, json_get_int(p->side, "cause", -1));
+    autojson call = projector_event(p, json_get_int(p->side, "cause", -1), NULL);
     write_arguments(json_root(call), &arguments);
     struct json_writer r = json_writer(&result);
     jw_object(&r);

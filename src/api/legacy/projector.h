@@ -39,11 +39,15 @@ void projector_texts(const struct json_value *contents, const char *between, str
 struct str projector_text(const struct json_value *v, const char *key);
 int64_t projector_cause(const struct projector *p); /* what the event answers; 0: not known */
 
-/* projection_log.c: an earlier event by its seq, NULL when there is none; and the seq of one by its id, or -1. */
-struct json_doc *projector_event(struct projector *p, int64_t seq);
+/* projection_log.c: an earlier event by its seq, NULL when there is none, and its side record (`side` may be NULL; NULL when
+ * it has none); and the seq of one by its id, or -1. */
+struct json_doc *projector_event(struct projector *p, int64_t seq, struct json_doc **side);
 int64_t projector_seq(struct projector *p, struct str id);
 /* projection_tools.c */
 void project_action(struct projector *p);
+/* The command at `seq`, which has waited for the user's word, once more with that: confirmed or rejected. False, and nothing
+ * is shown, if it is none. */
+bool project_answered(struct projector *p, int64_t seq, const char *answer);
 void project_observation(struct projector *p);
 /* projection_diff.c: the difference of two texts as one unified hunk; nothing when they are equal. */
 void project_diff(struct str path, struct str old_text, struct str new_text, struct buf *out);
