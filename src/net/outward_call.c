@@ -149,6 +149,19 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
     return data.n;
 }
 
+/* By TLS and HTTP/1.1 libcurl sends from a copy, whose buffer it would keep until the answer's end. A new size frees it,
+ * whatever the size: here as soon as all is sent, before the long wait. */
+static int on_progress(void *arg, curl_off_t to_come, curl_off_t came, curl_off_t to_send, curl_off_t sent)
+{
+    (void)to_come, (void)came, (void)to_send;
+    struct outward_call *c = arg;
+    if (!c->sent && c->body.n > 0 && sent >= (curl_off_t)c->body.n) {
+        c->sent = true;
+        c->curl->easy_setopt(c->easy, CURLOPT_UPLOAD_BUFFERSIZE, SEND_BUFFER_BYTES);
+    }
+    return 0;
+}
+
 /* --- setting up ------------------------------------------------------------------------------- */
 
 static struct str header_name(const char *line)
@@ -264,6 +277,9 @@ bool outward_call_prepare(struct outward_call *c, const struct curl_table *curl,
     }
     curl->easy_setopt(c->easy, CURLOPT_NOPROXY, no_proxy);
     curl->easy_setopt(c->easy, CURLOPT_OPENSOCKETFUNCTION, socket_open);
+    curl->easy_setopt(c->easy, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl->easy_setopt(c->easy, CURLOPT_XFERINFODATA, c);
+    curl->easy_setopt(c->easy, CURLOPT_NOPROGRESS, 0L);
     limits_apply(c);
     method_apply(c);
     headers_apply(c);
@@ -361,7 +377,7 @@ bool outward_call_redirect(struct outward_call *c)
     free(c->url);
     c->url = url;
     c->redirects++;
-    c->head_done = c->following = false;
+    c->head_done = c->following = c->sent = false;
     c->body_bytes = 0;
     buf_clear(&c->head);
     c->curl->easy_setopt(c->easy, CURLOPT_URL, c->url);

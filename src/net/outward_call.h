@@ -20,6 +20,7 @@ struct outward_call {
     VEC(char *) headers;
     struct buf head; /* header lines of the answer */
     bool head_done, following;
+    bool sent; /* the whole body */
     size_t body_bytes;
     unsigned redirects; /* followed so far */
     curl_off_t uploaded;

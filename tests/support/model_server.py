@@ -12,12 +12,13 @@ from handsd import ROOT
 class ModelServer:
     """The local OpenAI-shaped server: what it will answer, and what it was asked."""
 
-    def __init__(self):
-        self.process = subprocess.Popen(
-            [sys.executable, Path(ROOT) / "tests" / "support" / "openai_server.py", "--until-eof"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}"
-        self.http = httpx.Client(base_url=self.url, timeout=60)
+    def __init__(self, pem=None):
+        """With `pem`, a file with key and certificate, it speaks TLS."""
+        command = [sys.executable, Path(ROOT) / "tests" / "support" / "openai_server.py", "--until-eof"]
+        self.process = subprocess.Popen(command + (["--tls", pem] if pem else []),
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.url = f"{'https' if pem else 'http'}://127.0.0.1:{int(self.process.stdout.readline())}"
+        self.http = httpx.Client(base_url=self.url, timeout=60, verify=False)
 
     def plays(self, *answers, default=None):
         self.http.post("/reset").raise_for_status()
