@@ -10,6 +10,7 @@ struct start { /* a request whose commit starts, or joins, a run */
     struct conversation *c;
     uint64_t run_number; /* 0: no run is wanted */
     bool titles;         /* a first message: the conversation gets a title by itself */
+    bool revived;        /* it made a stopped conversation live */
     conversation_done done;
     void *arg;
 };
@@ -40,6 +41,8 @@ static void start_committed(void *arg, const struct err *e)
 {
     struct start *s = arg;
     struct run *launch = NULL, *discard = NULL;
+    if (e && s->revived)
+        live_remove(s->c->service->live, &s->c->id);
     s->done(s->arg, e);
     WITH_LOCK(&s->c->lock)
     start_settle(s, !e, &launch, &discard);
@@ -78,7 +81,8 @@ static bool start_queue(struct start *s, draft_list *drafts, struct state *next,
     if (!append_locked(c, drafts->at, drafts->n, next, NULL, start_committed, s, e))
         return false;
     drafts->n = 0;
-    conversation_start(c); /* now, so that a `stop` that comes before the commit is the last word */
+    /* Now, so that a `stop` that comes before the commit is the last word. */
+    s->revived = !conversation_start(c);
     if (run) {
         struct run *r = c->run ? c->run : run_new(c);
         atomic_store(&c->run_number, r->number);

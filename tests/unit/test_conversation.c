@@ -388,6 +388,9 @@ static void a_stop_is_not_undone_by_what_was_queued_before(void **state)
     AWAIT(rests_with(c, STATUS_PAUSED));
     assert_int_equal(log_count(w, c->number, "the tulips"), 1);
     assert_false(conversations_live(w->s, &c->id, NULL));
+    fake_store_plan(w->store, (struct fake_plan){.match = "the roses", .nth = 1, .verdict = FAKE_FAIL});
+    assert_int_equal(do_send(w, c, "the roses", true), ERR_IO);
+    assert_false(conversations_live(w->s, &c->id, NULL));
     end(w, c);
 }
 
