@@ -168,33 +168,58 @@ static void proc_fd(char path[PROC_FD_LEN], int fd)
     snprintf(path, PROC_FD_LEN, "/proc/self/fd/%d", fd);
 }
 
-static bool writing_name(struct writing *w)
+static bool give_name(int fd, int dir, const char *name)
 {
     char path[PROC_FD_LEN];
-    proc_fd(path, w->fd);
-    w->named = w->named || linkat(AT_FDCWD, path, w->dir, w->temporary, AT_SYMLINK_FOLLOW) == 0;
-    return w->named;
+    proc_fd(path, fd);
+    return linkat(AT_FDCWD, path, dir, name, AT_SYMLINK_FOLLOW) == 0;
 }
 
 static void on_input_end(struct call *c)
 {
     struct writing *w = c->state;
     autobuf fields = {0};
-    if (!writing_name(w) || renameat(w->dir, w->temporary, w->dir, w->name) < 0)
+    w->named = w->named || give_name(w->fd, w->dir, w->temporary);
+    if (!w->named || renameat(w->dir, w->temporary, w->dir, w->name) < 0)
         return fail_errno(c, w->name);
     w->named = false; /* nothing to remove any more */
     wire_add_int(&fields, F_SIZE, w->size);
     call_done(c, WIRE_OK, &fields);
 }
 
-/* Without /proc what has no name could not be given one. */
 static int unnamed_open(int dir, mode_t mode)
 {
+    return openat(dir, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, mode);
+}
+
+/* Not every file system has files without a name, or can give them one afterwards; without /proc we cannot. So it is tried once
+ * before the first. */
+static bool unnamed_works(int dir, const char *name)
+{
+    static dev_t known;
+    static bool any;
     struct stat st;
-    char path[PROC_FD_LEN];
-    autofd int fd = openat(dir, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, mode);
-    proc_fd(path, fd);
-    return fd >= 0 && lstat(path, &st) == 0 ? steal_fd(fd) : -1;
+    if (fstat(dir, &st) < 0)
+        return false;
+    if (any && known == st.st_dev)
+        return true;
+    autofd int fd = unnamed_open(dir, 0600);
+    if (fd < 0 || !give_name(fd, dir, name))
+        return false;
+    unlinkat(dir, name, 0);
+    known = st.st_dev;
+    any = true;
+    return true;
+}
+
+static void writing_open_temporary(struct writing *w, mode_t mode)
+{
+    if (unnamed_works(w->dir, w->temporary))
+        w->fd = unnamed_open(w->dir, mode);
+    if (w->fd >= 0)
+        return;
+    w->fd = openat(w->dir, w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+    w->named = w->fd >= 0;
 }
 
 /* What is replaced has to be a regular file; its mode, and its owner where we may, stay. */
@@ -210,11 +235,7 @@ static bool writing_open(struct writing *w, mode_t mode)
     char hex[UUID_HEX_LEN + 1];
     uuid_hex(&random, hex);
     snprintf(w->temporary, sizeof(w->temporary), ".hand-%s.tmp", hex);
-    w->fd = unnamed_open(w->dir, mode);
-    if (w->fd < 0) {
-        w->fd = openat(w->dir, w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
-        w->named = w->fd >= 0;
-    }
+    writing_open_temporary(w, mode);
     if (w->fd < 0)
         return false;
     if (exists && S_ISREG(st.st_mode)) {

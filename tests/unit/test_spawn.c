@@ -379,7 +379,8 @@ static void a_root_is_never_left_without_new_system_calls(void **state)
 {
     struct sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat2, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat2, 2, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_linkat, 1, 0), /* as file systems without it */
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_close_range, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
@@ -392,6 +393,7 @@ static void a_root_is_never_left_without_new_system_calls(void **state)
     assert_int_equal(errno, ENOSYS);
     a_root_is_never_left(state);
     the_process_starts_clean(state);
+    files_are_written_whole_and_read_back(state);
 }
 
 /* An image may have nothing at all: no /proc, no /dev/null, no shell, no libraries. */

@@ -40,6 +40,7 @@ static const struct route_response responses[] = {
     LEGACY_ERROR(404, "No such conversation, or its workspace is gone."),
     LEGACY_ERROR(413, "There are too many files."),
     LEGACY_ERROR(500, "The workspace cannot be reached."),
+    LEGACY_ERROR(503, "Enough archives of this conversation are being packed already."),
 };
 static const struct route routes[] = {
     {LEGACY_ID, .tag = "Files", .args_size = sizeof(struct id_args), .flags = ROUTE_INLINE,
