@@ -99,6 +99,19 @@ static void take(struct archive *a, int dir, const struct dirent *d, unsigned de
     buf_truncate(&a->path, before);
 }
 
+/* NULL at the end, or with errno when there may be more; what was removed meanwhile is at its end. */
+static const struct dirent *entry_next(struct archive *a, DIR *dir)
+{
+    errno = 0;
+    if (!may_go_on(a))
+        return NULL;
+    // cppcheck-suppress readdirCalled ; the stream is ours alone
+    const struct dirent *d = readdir(dir);
+    if (!d && errno == ENOENT)
+        errno = 0;
+    return d;
+}
+
 /* Takes `fd`. */
 static void walk(struct archive *a, int fd, unsigned depth)
 {
@@ -108,14 +121,15 @@ static void walk(struct archive *a, int fd, unsigned depth)
         close(fd);
         return archive_leave_out(a, strerror(errno));
     }
-    // cppcheck-suppress readdirCalled ; the stream is ours alone
-    for (const struct dirent *d; may_go_on(a) && (d = readdir(dir));) {
+    for (const struct dirent *d; (d = entry_next(a, dir));) {
         if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
             continue;
         empty = false;
         take(a, fd, d, depth);
     }
-    if (empty && may_go_on(a))
+    if (errno)
+        archive_leave_out(a, strerror(errno));
+    else if (empty && may_go_on(a))
         archive_directory(a, fd);
     closedir(dir);
 }
