@@ -1,5 +1,6 @@
 """The 0.53 API against workspaces that are somebody else's: links that change under the hand, repositories with traps."""
 
+import contextlib
 import ctypes
 import io
 import os
@@ -220,13 +221,11 @@ def test_a_linked_work_tree(server, clone, talk, tmp_path):
 
 def test_repositories_that_cannot_be_asked_say_so(server, clone, talk):
     """No changes would be a lie."""
-    if os.geteuid() == 0:
-        for folder, _, _ in os.walk(clone):
-            os.chown(folder, 65534, 65534)
+    with contextlib.suppress(PermissionError):  # only root can
+        os.chown(clone / ".git", 65534, 65534)
         answer = server.legacy.get(f"{base(talk)}/git/changes")
         assert answer.status_code == 500 and "dubious ownership" in answer.json()["error"]
-        for folder, _, _ in os.walk(clone):
-            os.chown(folder, 0, 0)
+        os.chown(clone / ".git", 0, 0)
     (clone / ".git/config").write_text("[[[\n")
     answer = server.legacy.get(f"{base(talk)}/git/changes")
     assert answer.status_code == 500 and "bad config" in answer.json()["error"]
