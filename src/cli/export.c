@@ -10,13 +10,12 @@
 #include "cli/data.h"
 #include "cli/environment.h"
 #include "cli/export_folder.h"
+#include "cli/ids.h"
 #include "cli/notices.h"
 #include "conversation/export.h"
 #include "zip/unzip.h"
 #include <getopt.h>
 #include <signal.h>
-
-#define PAGE 100 /* conversations asked for at once */
 
 struct export_options {
     const char *config, *data, *to;
@@ -73,46 +72,21 @@ static bool source_open(struct exporting *x, struct err **e)
     return true;
 }
 
-static bool ids_from_store(struct exporting *x, struct err **e)
+static bool add_id(void *arg, const struct uuid *id, struct err **e)
 {
-    struct uuid next = {{0}};
-    for (bool more = true, first = true; more; first = false) {
-        autoarena arena = arena_new();
-        struct store_row *rows;
-        size_t n;
-        struct store_list query = {.kind = STORE_CONVERSATION,
-                                   .status = -1,
-                                   .order = STORE_CREATED_ASC,
-                                   .from = first ? NULL : &next,
-                                   .limit = PAGE};
-        if (!store_list(x->data.store, &query, arena, &rows, &n, &next, &more, e))
-            return false;
-        for (size_t i = 0; i < n; i++)
-            vec_push(&x->ids, rows[i].id);
-    }
+    struct exporting *x = arg;
+    (void)e;
+    vec_push(&x->ids, *id);
     return true;
 }
 
-static bool ids_from_server(struct exporting *x, struct err **e)
+static bool find_ids(struct exporting *x, const char *named, struct err **e)
 {
-    autobuf path = {0}, answer = {0};
-    buf_addf(&path, "/api/conversations/search?sort_order=CREATED_AT&limit=%d", PAGE);
-    for (size_t fixed = path.n;;) {
-        if (!client_call(x->client, "GET", path.p, STR_NONE, &answer, e))
-            return false;
-        autojson doc = json_parse(buf_str(&answer), NULL, e);
-        if (!doc)
-            return false;
-        struct uuid id;
-        for (struct json_iter it = json_iter(json_get(json_root(doc), "items")); json_next(&it);)
-            if (uuid_parse(json_get_str(it.value, "id"), &id))
-                vec_push(&x->ids, id);
-        struct str next = json_get_str(json_root(doc), "next_page_id");
-        if (next.n == 0)
-            return true;
-        buf_truncate(&path, fixed);
-        buf_addf(&path, "&page_id=%.*s", STR_ARG(next));
-    }
+    const struct ids_source source = {.client = x->client, .store = x->data.store};
+    struct uuid id;
+    if (x->options.all)
+        return ids_each(&source, STORE_CREATED_ASC, IDS_PAGE, add_id, x, e);
+    return ids_find(&source, str_from(named), &id, e) && add_id(x, &id, e);
 }
 
 /* ---- one conversation ---- */
@@ -183,13 +157,8 @@ static void export_one(struct exporting *x, const struct uuid *id)
 
 static bool export_all(struct exporting *x, const char *named, struct err **e)
 {
-    struct uuid id;
-    if (!source_open(x, e))
+    if (!source_open(x, e) || !find_ids(x, named, e))
         return false;
-    if (x->options.all && !(x->client ? ids_from_server(x, e) : ids_from_store(x, e)))
-        return false;
-    if (!x->options.all && uuid_parse(str_from(named), &id))
-        vec_push(&x->ids, id);
     for (size_t i = 0; i < x->ids.n; i++)
         export_one(x, &x->ids.at[i]);
     return true;
@@ -198,7 +167,6 @@ static bool export_all(struct exporting *x, const char *named, struct err **e)
 static int export_run(int argc, char **argv)
 {
     struct exporting x = {0};
-    struct uuid id;
     autoerr e = NULL;
     int status = options_parse(&command_export, argc, argv, &x.options);
     if (status != OPTIONS_GO_ON)
@@ -206,8 +174,9 @@ static int export_run(int argc, char **argv)
     const char *named = optind < argc ? argv[optind] : NULL;
     if (!named == !x.options.all)
         return options_complain(&command_export, "which conversation? Give its id, or --all");
-    if (named && !uuid_parse(str_from(named), &id))
-        return options_complain(&command_export, "%s is not the id of a conversation", named);
+    if (named && !ids_is_plausible(str_from(named)))
+        return options_complain(&command_export,
+                                "give the id of a conversation, its first digits, or `last`, not %s", named);
     signal(SIGPIPE, SIG_IGN);
     notices_plain();
     x.config = configuration_load(x.options.config, &e);
@@ -229,6 +198,7 @@ const struct command command_export = {
     .options = options,
     .option_count = ARRAY_LEN(options),
     .more =
+        "ID is that of a conversation, how it begins, or `last`, the one that changed last.\n"
         "Each conversation becomes a folder named by its id, which must not be there yet. Secrets are left out: they\n"
         "stand as asterisks. A server that runs is asked for it; without one the database is read.\n",
     .examples = "  handsd export 0badcafe-0bad-cafe-0bad-cafe0badcafe --to backup\n",

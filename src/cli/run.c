@@ -14,8 +14,8 @@
 #include "cli/console.h"
 #include "cli/daemon.h"
 #include "cli/environment.h"
+#include "cli/ids.h"
 #include "cli/notices.h"
-#include "cli/resume.h"
 #include "cli/run.h"
 #include "json/writer.h"
 #include <getopt.h>
@@ -99,7 +99,7 @@ static int parse_options(int argc, char **argv, struct run_options *o)
     o->task = optind < argc ? argv[optind] : NULL;
     if (o->task && o->file)
         return options_complain(&command_run, "give the task as an argument or with -f, not both");
-    if (o->resume && !resume_is_plausible(str_from(o->resume)))
+    if (o->resume && !ids_is_plausible(str_from(o->resume)))
         return options_complain(
             &command_run, "--resume takes the id of a conversation, its first digits, or `last`, not %s",
             o->resume);
@@ -285,12 +285,22 @@ static bool write_request(const struct run_options *o, struct buf *out, struct e
     return true;
 }
 
+static bool find_resumed(struct client *c, const char *which, struct buf *id, struct err **e)
+{
+    char dashed[UUID_DASHED_LEN + 1];
+    struct uuid uuid;
+    if (!ids_find(&(struct ids_source){.client = c}, str_from(which), &uuid, e))
+        return false;
+    buf_add(id, uuid_dashed(&uuid, dashed));
+    return true;
+}
+
 /* A new conversation, or the one to go on with. */
 static bool find_conversation(struct client *c, const struct run_options *o, struct buf *id, struct err **e)
 {
     autobuf body = {0}, answer = {0};
     if (o->resume)
-        return resume_find(c, str_from(o->resume), id, e);
+        return find_resumed(c, o->resume, id, e);
     if (!write_request(o, &body, e) ||
         !client_call(c, "POST", "/api/conversations", buf_str(&body), &answer, e))
         return false;

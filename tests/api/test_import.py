@@ -454,8 +454,36 @@ def test_what_export_refuses(folder, one, data, tmp_path):
     assert again.returncode == 1 and "there already" in again.stderr and os.listdir(out) == [ID]
     assert handsd("export", ident(9), "--data", data, "--to", tmp_path / "none").returncode == 1
     assert os.listdir(tmp_path / "none") == []  # nothing of the attempt
-    for wrong in (["export"], ["export", "me"], ["export", ID, "--all"]):
+    for wrong in (["export"], ["export", "me"], ["export", "0ba"], ["export", ID, "--all"]):
         assert handsd(*wrong, "--data", data).returncode == 2
+
+
+def test_export_of_what_is_meant(folder, one, data, tmp_path):
+    """The first digits of an id, as long as they are those of one, and `last`; from the database and from a server."""
+    other = ident(1).replace("-", "")
+    like = ID[:8] + other[8:]
+    for new, month in ((other, 4), (like, 2)):
+        shutil.copytree(one, folder / new)
+        change(folder / new / "meta.json", id=new, updated_at=f"2026-{month:02}-01T08:00:00Z")
+        change(folder / new / "base_state.json", id=new)
+    take(folder, data)
+
+    def export(text, to):
+        done = handsd("export", text, "--data", data, "--to", tmp_path / to)
+        return (os.listdir(tmp_path / to) if (tmp_path / to).exists() else []), done.returncode, done.stderr
+
+    def check(source):
+        assert export(other[:4], f"{source}1") == ([other], 0, "")
+        assert export(DASHED[:14].upper(), f"{source}2") == ([ID], 0, "")
+        assert export("last", f"{source}3") == ([other], 0, "")
+        found, status, said = export(ID[:6], f"{source}4")
+        assert found == [] and status == 1 and "several conversations begin with" in said
+        found, status, said = export("beef", f"{source}5")
+        assert found == [] and status == 1 and "there is no conversation whose id begins with beef" in said
+
+    check("stored")
+    with Handsd(data):
+        check("served")
 
 
 def test_on_port_3000_a_result_names_its_action(folder, one, data):
