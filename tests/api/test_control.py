@@ -4,12 +4,12 @@ import json
 import threading
 
 import pytest
-from websockets.sync.client import connect
 
 from handsd import write_script
+from talk import FINISH, LATEST_S, Watcher
+from talk import run as command
 
 MISSING = "99999999-2222-4333-8444-555555555555"
-LATEST_S = 20
 
 
 def problems(answer):
@@ -19,13 +19,6 @@ def problems(answer):
 
 def status(server, conversation):
     return server.http.get(f"/api/conversations/{conversation}").json()["execution_status"]
-
-
-def command(text, **more):
-    return {"calls": [{"name": "terminal", "arguments": {"command": text, **more}}]}
-
-
-FINISH = {"calls": [{"name": "finish", "arguments": {"message": "All done."}}]}
 
 
 @pytest.fixture
@@ -40,34 +33,6 @@ def scripted(make_server, tmp_path):
         return server, server.create(work, "scripted/play", autotitle=False, **more), work
 
     return make
-
-
-class Watcher:
-    """A socket whose events are awaited."""
-
-    def __init__(self, server, conversation):
-        self.socket = connect(server.socket_url(conversation))
-        assert json.loads(self.socket.recv(LATEST_S))["key"] == "full_state"
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.socket.close()
-
-    def until(self, wanted):
-        while True:
-            event = json.loads(self.socket.recv(LATEST_S))
-            if wanted(event):
-                return event
-
-    def until_kind(self, kind):
-        return self.until(lambda e: e["kind"] == kind)
-
-    def until_over(self):
-        """The status in the full_state that ends a run."""
-        return self.until(lambda e: e.get("key") == "full_state" and e["value"]["execution_status"] != "running")[
-            "value"]["execution_status"]
 
 
 def kinds(server, conversation):

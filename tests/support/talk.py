@@ -29,20 +29,12 @@ def key(text):
     return run(text, is_input=True)
 
 
-class Talk:
-    """`with Talk(server, work, [run("ls"), FINISH]) as talk: assert talk.say() == "finished"`.
+class Watcher:
+    """The socket of a conversation, whose events are awaited."""
 
-    With `model` the lines are left out and that model is asked."""
-
-    def __init__(self, server, work, lines=(), *, model=None, **more):
-        self.server, self.work = server, work
-        if model is None:
-            name = f"t{uuid.uuid4().hex}"
-            write_script(server.scripts, name, lines)
-            model = f"scripted/{name}"
+    def __init__(self, server, conversation):
         self.frames = []
-        self.id = server.create(work, model, **{"autotitle": False, **more})
-        self.socket = connect(server.socket_url(self.id), max_size=2**20, max_queue=None)
+        self.socket = connect(server.socket_url(conversation), max_size=2**20, max_queue=None)
         self.until(lambda e: e.get("key") == "full_state")
 
     def __enter__(self):
@@ -65,6 +57,21 @@ class Talk:
         """The status in the full_state that ends a run."""
         return self.until(lambda e: e.get("key") == "full_state" and e["value"]["execution_status"] != "running")[
             "value"]["execution_status"]
+
+
+class Talk(Watcher):
+    """`with Talk(server, work, [run("ls"), FINISH]) as talk: assert talk.say() == "finished"`.
+
+    With `model` the lines are left out and that model is asked."""
+
+    def __init__(self, server, work, lines=(), *, model=None, **more):
+        self.server, self.work = server, work
+        if model is None:
+            name = f"t{uuid.uuid4().hex}"
+            write_script(server.scripts, name, lines)
+            model = f"scripted/{name}"
+        self.id = server.create(work, model, **{"autotitle": False, **more})
+        super().__init__(server, self.id)
 
     def say(self, text="Go on."):
         self.start(text)
