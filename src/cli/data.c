@@ -43,6 +43,17 @@ bool data_open(struct data *d, const struct configuration *config, const char *d
     return d->secrets != NULL;
 }
 
+bool data_check(const struct configuration *config, const char *dir, struct err **e)
+{
+    struct data d = {0};
+    bool ok = daemon_find_data_dir(config, dir, &d.dir, e);
+    autofree char *database = path_in(&d, "handsd.db");
+    if (ok && access(database, F_OK) != 0)
+        ok = err_set(e, ERR_NOT_FOUND, "there are no conversations in %s: is it another --data?", d.dir.p);
+    buf_deinit(&d.dir);
+    return ok;
+}
+
 void data_close(struct data *d)
 {
     store_close(d->store);

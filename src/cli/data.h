@@ -12,3 +12,5 @@ struct data {
 /* `dir`: --data, or NULL. ERR_CONFLICT: another process owns it; then `dir` is set all the same. */
 bool data_open(struct data *d, const struct configuration *config, const char *dir, struct err **e);
 void data_close(struct data *d);
+/* Is there a database? Without making anything. ERR_NOT_FOUND: no. For commands that only make sense with one. */
+bool data_check(const struct configuration *config, const char *dir, struct err **e);

@@ -61,6 +61,8 @@ static bool source_open(struct exporting *x, struct err **e)
 {
     autobuf url = {0};
     autoerr why = NULL;
+    if (!data_check(x->config, x->options.data, e))
+        return false;
     if (data_open(&x->data, x->config, x->options.data, &why))
         return true;
     if (why->kind != ERR_CONFLICT)

@@ -13,6 +13,7 @@
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/daemon.h"
+#include "cli/data.h"
 #include "cli/environment.h"
 #include "cli/ids.h"
 #include "cli/notices.h"
@@ -212,7 +213,7 @@ static bool host_open(struct host *h, const struct run_options *o, struct err **
 {
     autoerr why = NULL;
     h->config = configuration_load(o->config, e);
-    if (!h->config)
+    if (!h->config || (o->resume && !data_check(h->config, o->data, e)))
         return false;
     if (start_server(h, o, &why))
         return true;

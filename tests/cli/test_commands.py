@@ -282,6 +282,13 @@ def test_run_fails_plainly(tmp_path):
     assert "error: LLMBadRequestError" in failed.stdout and "error in" in failed.stdout
 
 
+def test_what_reads_conversations_makes_no_database(tmp_path):
+    for args in (["run", "--resume", "last"], ["export", "--all"], ["export", "99999999-2222-4333-8444-555555555555"]):
+        failed = handsd(*args, "--data", tmp_path / "none", cwd=tmp_path)
+        assert failed.returncode == 1 and failed.stderr.startswith("handsd: there are no conversations in "), failed.stderr
+    assert not (tmp_path / "none").exists()
+
+
 def test_run_uses_the_server_that_owns_the_data(make_server, tmp_path):
     server = make_server(data=tmp_path / "data", key="k1")
     for env, status in (({"SESSION_API_KEY": "k1"}, 0), ({}, 1)):
