@@ -101,6 +101,18 @@ void server_close(struct mcp_server *s)
 
 /* --- calls --- */
 
+/* Ends a call, and tells the server so. In this order: telling may fail, and a server that fails ends all of its calls. */
+static void call_give_up(struct mcp_call *call, const struct err *e, const char *reason)
+{
+    struct mcp_server *s = call->server;
+    int64_t request = call->request;
+    mcp_call_end(call, NULL, NULL, e);
+    if (request && s->transport) {
+        s->transport->ops->cancel(s->transport, request);
+        mcp_client_cancel(&s->client, request, reason);
+    }
+}
+
 static void on_call_timeout(void *arg)
 {
     struct mcp_call *call = arg;
@@ -109,12 +121,8 @@ static void on_call_timeout(void *arg)
     call->timer = 0;
     err_set(&e, ERR_TIMEOUT, "the MCP server '%.*s' did not answer `%.*s` within %.4g seconds",
             STR_ARG(s->config.name), STR_ARG(buf_str(&call->tool)), (double)s->config.call_ms / 1000);
-    if (call->request && s->transport) {
-        s->transport->ops->cancel(s->transport, call->request);
-        mcp_client_cancel(&s->client, call->request, "timeout");
-    }
     server_publish(s, MCP_READY, e);
-    mcp_call_end(call, NULL, NULL, e);
+    call_give_up(call, e, "timeout");
 }
 
 static void call_send(struct mcp_call *call)
@@ -155,11 +163,7 @@ void server_cancel(struct mcp_server *s, uint64_t number)
             continue;
         autoerr e = NULL;
         err_set(&e, ERR_CANCELLED, "cancelled");
-        if (call->request && s->transport) {
-            s->transport->ops->cancel(s->transport, call->request);
-            mcp_client_cancel(&s->client, call->request, "cancelled");
-        }
-        return mcp_call_end(call, NULL, NULL, e);
+        return call_give_up(call, e, "cancelled");
     }
 }
 
