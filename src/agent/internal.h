@@ -64,6 +64,8 @@ const struct tool *tool_resolve(const struct tool_set *set, struct str name, str
                                 struct arena *arena);
 /* The same as tool_parameters, made once and kept. */
 struct str tool_parameters_text(const struct tool *tool, bool with_risk);
+/* What a provider says may repeat what it was sent. A new error. */
+struct err *err_masked(const struct agent_host *host, const struct err *why);
 /* Parses JSON from a model: bare control characters inside strings are forgiven. */
 struct json_doc *arguments_parse(struct str text, struct err **e);
 

@@ -27,8 +27,7 @@ static bool explain_no_vision(const struct agent_host *host, enum step *outcome,
     return append_one(host, &d, STATUS_FINISHED, e);
 }
 
-/* What a provider says may repeat what it was sent. */
-static struct err *err_masked(const struct agent_host *host, const struct err *why)
+struct err *err_masked(const struct agent_host *host, const struct err *why)
 {
     autobuf text = {0};
     struct err *shown = NULL;

@@ -256,7 +256,7 @@ bool llm_complete(struct llm *l, const struct llm_context *context, const struct
         if (attempt_run(l, context, request, &attempt, mailbox, arena, answer, &failure, &why))
             return true;
         if (why->kind != ERR_CANCELLED && params_dropped(l, &failure)) {
-            log_info("llm: %s; trying again without it", err_text(why));
+            log_info("llm: the server does not know a parameter; trying again without it");
             continue;
         }
         if (why->kind == ERR_CANCELLED || !failure.retry || attempt.number >= l->attempts) {
@@ -265,8 +265,9 @@ bool llm_complete(struct llm *l, const struct llm_context *context, const struct
             return false;
         }
         double seconds = retry_seconds(l, attempt.number, &failure);
-        log_info("llm: attempt %u of %u failed, the next in %.1f s: %s", attempt.number, l->attempts, seconds,
-                 err_text(why));
+        /* Not what the server says, which may repeat what it was sent: on_retry knows how to show that. */
+        log_info("llm: attempt %u of %u failed (%s), the next in %.1f s", attempt.number, l->attempts,
+                 why->code ? why->code : "error", seconds);
         if (request->on_retry)
             request->on_retry(request->arg, attempt.number, l->attempts, why, seconds);
         attempt.warm = failure.no_answer;

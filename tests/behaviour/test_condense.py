@@ -1,6 +1,7 @@
 """Long histories: what is forgotten and when, that the work goes on, and what a client sees of it."""
 
 import json
+import time
 import uuid
 
 import httpx
@@ -102,6 +103,18 @@ def test_what_never_fits_ends_in_an_error(long_talk, model):
     assert talk.say() == "error"
     assert talk.events("ConversationErrorEvent")[0]["code"] == "LLMContextWindowExceedError"
     assert len(model.requests()) < 30
+
+
+def test_what_the_summarizer_repeats_is_hidden_in_the_log(long_talk, server):
+    secret = "tok-9876543210-rstuvw"
+    refused = {"status": 400, "error": {"message": f"maximum context length exceeded by {secret}", "code": "context_length_exceeded"}}
+    talk = long_talk(default=refused, condenser={}, secrets={"TOKEN": secret})
+    assert talk.say() == "error"
+    deadline = time.monotonic() + 20
+    while not any("exceeded by <secret-hidden>" in line for line in server.log):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert not [line for line in server.log if secret in line]
 
 
 def test_overflows_that_condensing_does_not_cure(long_talk, model):

@@ -177,6 +177,17 @@ def test_secrets_are_not_streamed(ask, stream):
         assert said == "It is <secret-hidden>, I say <secret-hidden>"
 
 
+def test_what_a_server_repeats_is_hidden_in_the_log(ask, server):
+    secret = "tok-9876543210-uvwxyz"
+    talk = ask({"status": 500, "error": f"cannot handle: {secret}"}, words("Hello."), secrets={"TOKEN": secret})
+    assert talk.say() == "finished"
+    deadline = time.monotonic() + 20
+    while not any("cannot handle: <secret-hidden>" in line for line in server.log):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert not [line for line in server.log if secret in line]
+
+
 @both
 def test_broken_bytes_in_an_answer(ask, stream):
     talk = ask({"text": "caf\u00e9 ", "bad_utf8": True}, llm={"stream": stream})

@@ -138,8 +138,12 @@ static bool summary_get(const struct work *k, size_t from, size_t to, size_t eve
         .conversation = k->host->conversation,
         .turn = view_turns(k->view),
     };
-    if (!llm_complete(k->condenser->llm, &k->host->llm, &request, k->host->mailbox, arena, answer, e))
+    autoerr why = NULL;
+    if (!llm_complete(k->condenser->llm, &k->host->llm, &request, k->host->mailbox, arena, answer, &why)) {
+        if (e && !*e)
+            *e = err_masked(k->host, why);
         return false;
+    }
     if (str_trim(answer->text).n > 0)
         return true;
     err_set(e, ERR_UPSTREAM, "the summarising model answered without a text");
