@@ -146,7 +146,7 @@ static void say_rest(struct show *s)
     buf_clear(&s->rest);
 }
 
-static void say_end(struct show *s)
+void show_said(struct show *s)
 {
     say_rest(s);
     buf_clear(&s->said);
@@ -195,10 +195,10 @@ static void show_words(struct show *s, struct str text, enum style style, const 
         struct str more = str_sub(text, said.n, text.n);
         if (more.n > 0)
             say(s, more);
-        say_end(s);
+        show_said(s);
         return;
     }
-    say_end(s);
+    show_said(s);
     if (text.n == 0)
         return;
     autobuf first = {0};
@@ -286,7 +286,7 @@ static void event_message(struct show *s, const struct json_value *event)
         show_words(s, buf_str(&text), STYLE_NONE, s->glyphs->bullet);
         return;
     }
-    say_end(s);
+    show_said(s);
     console_gap(s->console);
     bool user = str_is(source, "user");
     buf_addf(&first, "%s ", user ? s->glyphs->user : s->glyphs->bullet);
@@ -306,88 +306,15 @@ static void event_message(struct show *s, const struct json_value *event)
         show_line(s, STYLE_DIM, "  ", buf_str(&skills));
 }
 
-/* What a person can do about it from here. */
-static void add_hint(struct buf *text, struct str code)
-{
-    if (str_is(code, "LLMAuthenticationError"))
-        buf_add(text, STR("\nhandsd run takes the key from LLM_API_KEY when a conversation begins."));
-}
-
-static void event_failure(struct show *s, const char *before, const struct json_value *event)
-{
-    autobuf text = {0};
-    struct str code = json_get_str(event, "code");
-    buf_add_cstr(&text, before);
-    if (code.n > 0)
-        buf_addf(&text, "%.*s: ", STR_ARG(code));
-    buf_add(&text, json_get(event, "detail") ? json_get_str(event, "detail") : json_get_str(event, "error"));
-    if (*before && str_eq(buf_str(&text), buf_str(&s->complaint))) /* title and run: both without a key */
-        return;
-    buf_clear(&s->complaint);
-    buf_add(&s->complaint, buf_str(&text));
-    add_hint(&text, code);
-    say_end(s);
-    show_block(s,
-               &(struct block){.first = *before ? "" : "  ", .next = "  ", .style = STYLE_RED, .words = true},
-               buf_str(&text));
-}
-
-static void event_rejected(struct show *s, const struct json_value *event)
-{
-    autobuf text = {0};
-    struct str reason = json_get_str(event, "rejection_reason");
-    bool hook = str_is(json_get_str(event, "rejection_source"), "hook");
-    buf_addf(&text, "%s: %.*s", hook ? "blocked by a hook" : "rejected", STR_ARG(reason));
-    show_block(s, &(struct block){.first = "  ", .next = "  ", .style = STYLE_YELLOW, .words = true},
-               buf_str(&text));
-}
-
-/* A hook that did its work is not worth a line; what one has against an action is said by the rejection. */
-static void event_hook(struct show *s, const struct json_value *event)
-{
-    bool ok = json_get_bool(event, "success", true), blocked = json_get_bool(event, "blocked", false);
-    autobuf text = {0};
-    if (ok && !blocked)
-        return;
-    text_style(&text, blocked ? STYLE_YELLOW : STYLE_RED);
-    buf_addf(&text, "hook %.*s %s  ", STR_ARG(json_get_str(event, "hook_event_type")),
-             blocked ? "blocked" : "failed");
-    text_style(&text, STYLE_DIM);
-    buf_add(&text, STR("# "));
-    text_add_first_line(&text, json_get_str(event, "hook_command"), SHOW_ARGUMENTS_CELLS, s->glyphs->more);
-    console_print(s->console, "  ", "    ", buf_str(&text), true);
-    struct str words = json_get_str(event, blocked ? "reason" : "error");
-    if (words.n == 0 && !blocked)
-        words = json_get_str(event, "stderr");
-    show_block(s,
-               &(struct block){.first = "    ",
-                               .next = "    ",
-                               .style = blocked ? STYLE_YELLOW : STYLE_RED,
-                               .max = SHOW_LIST_LINES,
-                               .words = true},
-               words);
-}
-
-static void event_condensation(struct show *s, const struct json_value *event)
-{
-    autobuf text = {0};
-    size_t n = json_count(json_get(event, "forgotten_event_ids"));
-    say_end(s);
-    console_gap(s->console);
-    buf_addf(&text, "%s the model's view was condensed: a summary in place of %zu event%s", s->glyphs->bullet,
-             n, n == 1 ? "" : "s");
-    show_line(s, STYLE_DIM, "", buf_str(&text));
-}
-
 static void event_result(struct show *s, const struct json_value *event, struct str kind)
 {
     size_t at = open_find(s, event);
     const struct json_value *action = at < s->open.n ? json_root(s->open.at[at].doc) : NULL;
-    say_end(s);
+    show_said(s);
     if (str_is(kind, "UserRejectObservation"))
-        event_rejected(s, event);
+        show_rejected(s, event);
     else if (str_is(kind, "AgentErrorEvent"))
-        event_failure(s, "", event);
+        show_failure(s, "", event);
     else
         show_result(s, event, action, action ? s->open.at[at].started_ns : 0,
                     !str_eq(json_get_str(action, "id"), buf_str(&s->last)));
@@ -406,11 +333,11 @@ static void show_readable(struct show *s, const struct json_value *event, struct
     else if (str_is(kind, "StreamingDeltaEvent"))
         show_delta(s, event);
     else if (str_is(kind, "ConversationErrorEvent") || str_is(kind, "ServerErrorEvent"))
-        event_failure(s, "error: ", event);
+        show_failure(s, "error: ", event);
     else if (str_is(kind, "HookExecutionEvent"))
-        event_hook(s, event);
+        show_hook(s, event);
     else if (str_is(kind, "Condensation"))
-        event_condensation(s, event);
+        show_condensation(s, event);
     else if (str_is(kind, "InterruptEvent"))
         show_note(s, STYLE_YELLOW, "interrupted");
     else if (str_is(kind, "PauseEvent") && !s->wish)
@@ -528,7 +455,7 @@ void show_set_wish(struct show *s, const char *text)
 
 void show_note(struct show *s, enum style style, const char *text)
 {
-    say_end(s);
+    show_said(s);
     show_line(s, style, "", str_from(text));
     console_flush(s->console);
 }
@@ -540,7 +467,7 @@ void show_notice(struct show *s, struct str text)
         fprintf(stderr, "handsd: %.*s\n", STR_ARG(text));
         return;
     }
-    say_end(s);
+    show_said(s);
     text_add(&clean, text);
     show_line(s, STYLE_YELLOW, "", buf_str(&clean));
     show_tick(s);
@@ -579,18 +506,28 @@ void show_question(struct show *s)
     }
 }
 
+/* As a person says it. */
+static void add_status(struct buf *out, struct str status)
+{
+    size_t at = out->n;
+    text_add(out, status);
+    for (; at < out->n; at++)
+        if (out->p[at] == '_')
+            out->p[at] = ' ';
+}
+
 void show_end(struct show *s, struct str status, struct str conversation, const char *more)
 {
     bool good = str_is(status, "finished"), asks = str_is(status, "waiting_for_confirmation");
     autobuf line = {0}, hint = {0};
-    say_end(s);
+    show_said(s);
     console_set_live(s->console, STR(""), STR(""));
     if (s->json) {
         console_flush(s->console);
         return;
     }
     text_style(&line, good ? STYLE_GREEN : asks || str_is(status, "paused") ? STYLE_YELLOW : STYLE_RED);
-    text_add(&line, status);
+    add_status(&line, status);
     text_style(&line, STYLE_DIM);
     buf_addf(&line, " in %.1f s: %u step%s, $%.4f, %lld tokens in, %lld out (conversation %.*s)",
              (double)(clock_mono_ns() - s->started_ns) / (double)NS_PER_S, s->steps, s->steps == 1 ? "" : "s",

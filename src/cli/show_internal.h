@@ -60,6 +60,16 @@ void show_duration(struct buf *out, uint64_t ns, bool exact);
 /* Without the workspace in front of it. */
 struct str show_path(const struct show *s, struct str path);
 
+void show_said(struct show *s); /* an answer that was being streamed is over */
+
+/* ---- show_other.c ---- */
+
+/* `before`: "error: ", or "" for what a call came to. */
+void show_failure(struct show *s, const char *before, const struct json_value *event);
+void show_rejected(struct show *s, const struct json_value *event);
+void show_hook(struct show *s, const struct json_value *event);
+void show_condensation(struct show *s, const struct json_value *event);
+
 /* ---- show_action.c ---- */
 
 void show_action(struct show *s, const struct json_value *event);

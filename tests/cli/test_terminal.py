@@ -353,7 +353,7 @@ def test_a_question_left_open_is_asked_again(start, tmp_path):
     shown = start(ASKED, "--confirm", "always")
     shown.wait("why not:")
     shown.send("C-d")
-    assert shown.exit_status() == 130 and "waiting_for_confirmation" in shown.screen()
+    assert shown.exit_status() == 130 and "\nwaiting for confirmation in " in shown.screen()
     again = start(ASKED, "--resume", "last", task="Then do it so.")
     screen = again.wait("why not:")
     assert "$ touch first" in screen and not (tmp_path / "work" / "first").exists()
