@@ -66,7 +66,8 @@ static void output_advance(struct output *out, size_t n)
         item->head_at = (uint8_t)(item->head_at + take);
         n -= take;
         take = n < item->n ? n : item->n;
-        item->p += take;
+        if (take > 0) /* the end of a chunked answer is a head alone */
+            item->p += take;
         item->n -= take;
         n -= take;
         if (item_left(item) > 0)
