@@ -1,4 +1,4 @@
-"""The 0.53 API against workspaces that are somebody else's: links that change under the hand, repositories with traps."""
+"""Both APIs against workspaces that are somebody else's: links that change under the hand, repositories with traps."""
 
 import contextlib
 import ctypes
@@ -69,8 +69,9 @@ def test_select_and_list_while_a_directory_becomes_a_link(server, talk, trap):
         for _ in range(100):
             read = server.legacy.get(f"{base(talk)}/select-file", params={"file": "d/file"})
             listed = server.legacy.get(f"{base(talk)}/list-files", params={"path": "d"})
-            seen |= {(read.status_code, read.text), (listed.status_code, listed.text)}
-    assert {status for status, _ in seen} <= {200, 403, 404}, seen
+            page = server.http.get(f"/api/conversations/{talk}/workspace/d/file")
+            seen |= {(answer.status_code, answer.text) for answer in (read, listed, page)}
+    assert {status for status, _ in seen} <= {200, 400, 403, 404}, seen
     assert not any("secret" in text or "only-outside" in text for _, text in seen), seen
     assert any(text == '{"code":"inside"}' for _, text in seen)
 
