@@ -129,6 +129,17 @@ static void calls_finish(struct llm_draft *d, const struct llm *l, struct arena 
                  STR_ARG(l->model), LLM_CALLS_MAX);
 }
 
+/* Sums over all calls of a conversation stay numbers. */
+static struct llm_usage usage_finish(struct llm_usage u)
+{
+    int64_t *const counts[] = {&u.prompt_tokens, &u.completion_tokens, &u.cache_read_tokens,
+                               &u.cache_write_tokens, &u.reasoning_tokens};
+    for (size_t i = 0; i < ARRAY_LEN(counts); i++)
+        if (*counts[i] > LLM_TOKENS_MAX)
+            *counts[i] = LLM_TOKENS_MAX;
+    return u;
+}
+
 bool llm_draft_finish(struct llm_draft *d, const struct llm *l, struct arena *arena,
                       struct llm_answer *answer, struct llm_failure *failure, struct err **e)
 {
@@ -146,7 +157,7 @@ bool llm_draft_finish(struct llm_draft *d, const struct llm *l, struct arena *ar
         .finish_reason = arena_str(arena, reason),
         .id = d->id.n > 0 && d->id.n <= ID_MAX ? arena_str(arena, buf_str(&d->id))
                                                : id_make(arena, "chatcmpl-"),
-        .usage = d->usage,
+        .usage = usage_finish(d->usage),
     };
     calls_finish(d, l, arena, answer);
     answer->usage.context_window = l->context_window;

@@ -18,9 +18,10 @@
 #define LLM_ATTEMPTS_MAX 20
 #define LLM_STREAM_PATIENCE 4 /* a stream may take so many timeouts in all, one of them without a byte */
 #define LLM_REDIRECTS_MAX 3
-#define LLM_TOP_K_MIN (-1)       /* how some servers write "no limit" */
-#define LLM_TOP_K_MAX 1000000    /* more than any vocabulary has */
-#define LLM_ERROR_BODY_MAX 65536 /* bytes kept of an answer that is an error */
+#define LLM_TOKENS_MAX INT64_C(1000000000000) /* of one answer, whatever its server says */
+#define LLM_TOP_K_MIN (-1)                    /* how some servers write "no limit" */
+#define LLM_TOP_K_MAX 1000000                 /* more than any vocabulary has */
+#define LLM_ERROR_BODY_MAX 65536              /* bytes kept of an answer that is an error */
 
 /* Optional parts of a request that some servers refuse; see `refused`. */
 enum llm_param {

@@ -48,6 +48,24 @@ static void test_text_calls_usage(void **state)
     }
 }
 
+static void test_absurd_usage(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct fixture f;
+        fixture_init(&f, "openai/local", forms[i]);
+        model_server_script(
+            &server,
+            "[{\"text\":\"x\",\"usage\":{\"prompt_tokens\":9223372036854775807,\"completion_tokens\":-5,"
+            "\"prompt_tokens_details\":{\"cached_tokens\":9223372036854775807}}}]");
+        expect_answer(&f);
+        assert_int_equal(f.answer.usage.prompt_tokens, LLM_TOKENS_MAX);
+        assert_int_equal(f.answer.usage.cache_read_tokens, LLM_TOKENS_MAX);
+        assert_int_equal(f.answer.usage.completion_tokens, 0);
+        fixture_deinit(&f);
+    }
+}
+
 /* What servers of this shape get wrong. */
 static void test_sloppy_calls(void **state)
 {
@@ -283,6 +301,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text_calls_usage),
+        cmocka_unit_test(test_absurd_usage),
         cmocka_unit_test(test_sloppy_calls),
         cmocka_unit_test(test_streams_without_usable_index),
         cmocka_unit_test(test_usable_all_the_same),
