@@ -1,6 +1,7 @@
 #include "hand/env.h"
 #include "base/cleanup.h"
 #include "hand/process.h"
+#include "wire/environment.h"
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -118,24 +119,11 @@ void environment_free(char **environment)
     free(environment);
 }
 
-static bool env_is_allowed(const char *pair)
-{
-    static const char *const allowed[] = {"PATH", "HOME", "USER", "LOGNAME", "SHELL",
-                                          "TERM", "LANG", "TZ",   "TMPDIR"};
-    size_t n = name_length(pair);
-    if (n > 3 && memcmp(pair, "LC_", 3) == 0)
-        return true;
-    for (size_t i = 0; i < ARRAY_LEN(allowed); i++)
-        if (strlen(allowed[i]) == n && memcmp(pair, allowed[i], n) == 0)
-            return true;
-    return false;
-}
-
 void environment_set(struct hand *h, struct str hello)
 {
     struct env_list list = {0};
     for (char **p = environ; p && *p; p++)
-        if (env_is_allowed(*p))
+        if (wire_environment_allows(str_from(*p)))
             env_put(&list, str_from(*p));
     struct account a;
     account_find(&a, getuid());

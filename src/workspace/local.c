@@ -3,6 +3,7 @@
 #include "base/fd.h"
 #include "base/str.h"
 #include "base/vec.h"
+#include "wire/environment.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -11,28 +12,12 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-static bool is_allowed(struct str pair)
-{
-    static const char *const allowed[] = {"PATH", "HOME", "USER", "LOGNAME", "SHELL",
-                                          "TERM", "LANG", "TZ",   "TMPDIR"};
-    struct str name = str_sub(pair, 0, (size_t)str_find_char(pair, '='));
-    if (str_starts(name, STR("LC_")))
-        return true;
-    for (size_t i = 0; i < ARRAY_LEN(allowed); i++)
-        if (str_is(name, allowed[i]))
-            return true;
-    return false;
-}
-
 char **local_environment(void)
 {
-    static const char *const own[] = {"AI_AGENT=openhands", "GIT_PAGER=cat", "PAGER=cat"};
     VEC(char *) list = {0};
     for (char **p = environ; p && *p; p++)
-        if (strchr(*p, '=') && is_allowed(str_from(*p)))
+        if (wire_environment_allows(str_from(*p)))
             vec_push(&list, str_dup(str_from(*p)));
-    for (size_t i = 0; i < ARRAY_LEN(own); i++)
-        vec_push(&list, str_dup(str_from(own[i])));
     vec_push(&list, NULL);
     return list.at;
 }

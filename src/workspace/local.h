@@ -10,7 +10,7 @@ struct started {
     int stream; /* our end, non-blocking; our own */
 };
 
-/* NAME=value pairs of this process's environment that a hand may have, and ours; NULL-terminated, to be given to
+/* NAME=value pairs of this process's environment that a hand may have; NULL-terminated, to be given to
  * local_environment_free. */
 char **local_environment(void);
 void local_environment_free(char **env);
