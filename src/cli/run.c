@@ -112,7 +112,10 @@ static bool read_task(const struct run_options *o, struct buf *text, struct err 
 {
     if (o->file)
         return file_read(o->file, TASK_MAX, text, e);
-    if (o->task && strcmp(o->task, "-") == 0)
+    bool piped = o->task && strcmp(o->task, "-") == 0;
+    if (piped && isatty(STDIN_FILENO))
+        fputs("What shall the agent do? Ctrl-D on a line of its own ends it.\n", stderr);
+    if (piped)
         return fd_read_all(STDIN_FILENO, TASK_MAX, text, e) || err_prefix(e, "standard input");
     if (o->task)
         buf_add_cstr(text, o->task);

@@ -306,6 +306,8 @@ static void show_notices(struct watch *w)
             buf_add(&note, str_sub(line, (size_t)at + own.n, line.n));
         show_notice(w->show, buf_str(&note));
     }
+    if (is_prompting(w))
+        print_prompt(w);
 }
 
 static bool take_wake(struct watch *w, struct err **e)

@@ -236,6 +236,7 @@ def test_pasted_lines_are_one_message(tmp_path, pasted):
 
 def test_ctrl_c_while_the_task_is_typed():
     with Terminal([HANDSD, "run", "-", "--model", "scripted/demo"]) as shown:
+        shown.wait("Ctrl-D")
         shown.type("Half a task")
         shown.wait("Half a task")
         shown.send("C-c")
