@@ -71,6 +71,7 @@ lint: deps
 install:
 	@scripts/build build
 	meson configure build --prefix "$(PREFIX)"
+	ninja -C build # takes the prefix in: installing alone would use the one before
 	meson install -C build --no-rebuild --strip
 
 deb: deps-build

@@ -70,6 +70,19 @@ def test_the_unit_is_sound(package, tmp_path):
     assert not [line for line in checked.stderr.splitlines() if "handsd.service" in line], checked.stderr
 
 
+def test_make_install_goes_where_it_is_told(tmp_path):
+    if not (ROOT / "build/build.ninja").exists():
+        pytest.skip("built elsewhere")
+    for prefix in ("/opt/one", "/opt/two"):
+        made = subprocess.run(["make", "install", f"PREFIX={prefix}", f"DESTDIR={tmp_path}"], cwd=ROOT, capture_output=True, text=True,
+                              env=WITHOUT_OURS)
+        assert made.returncode == 0, made.stdout[-2000:] + made.stderr[-2000:]
+        installed = tmp_path / prefix[1:]
+        doctor = subprocess.run([installed / "bin/handsd", "doctor", "--data", tmp_path / "d"], env=WITHOUT_OURS, capture_output=True, text=True)
+        assert str(installed / "libexec/handsd/hand") in doctor.stdout, doctor.stdout
+        assert f"ExecStart={prefix}/bin/handsd " in (installed / "lib/systemd/system/handsd.service").read_text()
+
+
 def test_the_container_runs_an_agent(tmp_path):
     root = tmp_path / "root"
     made = subprocess.run([ROOT / "scripts/rootfs", root], capture_output=True, text=True, env=WITHOUT_OURS)
