@@ -217,25 +217,21 @@ static bool start_conversations(struct daemon *d, const struct daemon_options *o
         return false;
     if (o->scripts_dir)
         path_join(&scripts, buf_str(&cwd), str_from(o->scripts_dir));
-    d->conversations = conversations_new(
-        &(struct conversations_config){
-            .loop = d->loop,
-            .pool = d->pool,
-            .server = d->server,
-            .store = d->store,
-            .secrets = d->secrets,
-            .hands = d->hands,
-            .llm = {.outward = d->outward,
-                    .scripts_dir = o->scripts_dir ? arena_str(d->arena, buf_str(&scripts)) : STR_NONE},
-            .conversations_path = d->data_dir,
-            .env = environment_value,
-            .command_max_s = runtime_idle_seconds() * COMMAND_OF_IDLE,
-            .runs_max = process_limit_runs(),
-            .idle_ms = (uint64_t)(o->config->conversation_idle_ttl_seconds * 1000),
-        },
-        e);
-    if (!d->conversations)
-        return false;
+    d->conversations = conversations_new(&(struct conversations_config){
+        .loop = d->loop,
+        .pool = d->pool,
+        .server = d->server,
+        .store = d->store,
+        .secrets = d->secrets,
+        .hands = d->hands,
+        .llm = {.outward = d->outward,
+                .scripts_dir = o->scripts_dir ? arena_str(d->arena, buf_str(&scripts)) : STR_NONE},
+        .conversations_path = d->data_dir,
+        .env = environment_value,
+        .command_max_s = runtime_idle_seconds() * COMMAND_OF_IDLE,
+        .runs_max = process_limit_runs(),
+        .idle_ms = (uint64_t)(o->config->conversation_idle_ttl_seconds * 1000),
+    });
     d->bash = bash_new(&(struct bash_config){
         .loop = d->loop,
         .pool = d->pool,

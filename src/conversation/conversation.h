@@ -45,7 +45,7 @@ struct conversations_config {
     uint64_t idle_ms;     /* an open conversation nobody uses leaves memory; 0: never */
 };
 
-struct conversations *conversations_new(const struct conversations_config *config, struct err **e);
+struct conversations *conversations_new(const struct conversations_config *config);
 /* After listening: opens (and so repairs) what was running when the last server died. */
 void conversations_recover(struct conversations *s);
 /* Interrupts every run (PauseEvent, paused, open actions answered) and calls `done` on the loop when all threads have

@@ -134,9 +134,8 @@ struct store *conversations_store(struct conversations *s)
     return s->config.store;
 }
 
-struct conversations *conversations_new(const struct conversations_config *config, struct err **e)
+struct conversations *conversations_new(const struct conversations_config *config)
 {
-    (void)e;
     struct conversations *s = xcalloc(1, sizeof *s);
     s->config = *config;
     s->config.conversations_path =

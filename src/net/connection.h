@@ -219,7 +219,7 @@ void dispatch_continue(struct connection *c); /* 100 */
 void dispatch_stream(struct connection *c);   /* the head of a request whose body comes in pieces */
 
 /* intake.c */
-void intake_begin(struct connection *c, struct request *r);
+void intake_begin(struct connection *c);
 bool intake_full(const struct connection *c); /* nothing may be read now */
 /* Waiting for the handler is no fault of the client: this long of the time since the body began. */
 uint64_t intake_waited_ms(const struct connection *c);

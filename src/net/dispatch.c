@@ -403,7 +403,7 @@ static bool request_park(struct request *r)
 void dispatch_stream(struct connection *c)
 {
     struct request *r = steal(c->request);
-    intake_begin(c, r);
+    intake_begin(c);
     if (request_park(r))
         run_on_loop(r);
 }

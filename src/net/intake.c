@@ -44,9 +44,8 @@ uint64_t intake_waited_ms(const struct connection *c)
     return c->intake ? c->intake->waited : 0;
 }
 
-void intake_begin(struct connection *c, struct request *r)
+void intake_begin(struct connection *c)
 {
-    (void)r;
     c->intake = xcalloc(1, sizeof(*c->intake));
     c->parser.on_body = intake_data;
     c->parser.on_body_arg = c;

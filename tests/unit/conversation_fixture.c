@@ -83,8 +83,7 @@ struct world *world_new(const struct world_options *options)
         .conversations_path = STR("/data/conversations"),
         .idle_ms = options->idle_ms,
     };
-    w->s = conversations_new(&config, &e);
-    assert_non_null(w->s);
+    w->s = conversations_new(&config);
     assert_true(thread_start(&w->loop_thread, "loop", THREAD_STACK_BYTES, loop_main, w->loop, &e));
     return w;
 }
