@@ -3,6 +3,9 @@
 #include "base/thread.h"
 #include "cli/client_internal.h"
 #include "json/json.h"
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
 
 struct client *client_new(struct str base_url, struct str key)
 {
@@ -10,7 +13,13 @@ struct client *client_new(struct str base_url, struct str key)
     c->base_url = str_dup(base_url);
     c->key = key.p ? str_dup(key) : NULL;
     c->outward = outward_new();
+    c->signals = -1;
     return c;
+}
+
+void client_heed(struct client *c, int signals)
+{
+    c->signals = signals;
 }
 
 void client_free(struct client *c)
@@ -28,8 +37,7 @@ void client_free(struct client *c)
 /* One request: filled in by the outward thread, awaited by ours. */
 struct waiting {
     pthread_mutex_t lock;
-    pthread_cond_t changed;
-    bool done;
+    int done; /* readable when it is */
     int status;
     struct buf *answer;
     struct err *error;
@@ -47,11 +55,38 @@ static void on_done(void *arg, const struct outward_result *result)
     struct waiting *w = arg;
     WITH_LOCK(&w->lock)
     {
-        w->done = true;
         w->status = result->status;
         w->error = result->error ? err_copy(result->error) : NULL;
-        pthread_cond_signal(&w->changed);
+        eventfd_write(w->done, 1);
     }
+}
+
+static bool stop_is_pending(void)
+{
+    sigset_t set;
+    sigpending(&set);
+    return sigismember(&set, SIGINT) || sigismember(&set, SIGTERM) || sigismember(&set, SIGHUP);
+}
+
+static void await_done(struct client *c, struct waiting *w, uint64_t call)
+{
+    struct pollfd fds[2] = {{.fd = w->done, .events = POLLIN}, {.fd = c->signals, .events = POLLIN}};
+    nfds_t watched = c->signals >= 0 ? 2 : 1;
+    int ms = -1;
+    for (;;) {
+        int n = poll(fds, watched, ms);
+        if (n > 0 && fds[0].revents)
+            break;
+        if (n > 0) {
+            watched = 1; /* it stays readable: others read it */
+            ms = stop_is_pending() ? CLIENT_STOP_MS : -1;
+        } else if (n == 0) {
+            outward_cancel(c->outward, call); /* and it is done */
+            ms = -1;
+        }
+    }
+    WITH_LOCK(&w->lock)
+    close(w->done);
 }
 
 bool client_request(struct client *c, const char *method, const char *path, struct str body, int *status,
@@ -68,30 +103,31 @@ bool client_request(struct client *c, const char *method, const char *path, stru
         buf_addf(&key, "X-Session-API-Key: %s", c->key);
         headers[n++] = buf_str(&key);
     }
-    struct waiting w = {.answer = answer};
+    struct waiting w = {.answer = answer, .done = eventfd(0, EFD_CLOEXEC)};
+    if (w.done < 0)
+        return err_errno(e, ERR_IO, "a request to the server");
     pthread_mutex_init(&w.lock, NULL);
-    thread_cond_init(&w.changed);
-    outward_start(c->outward, &(struct outward_request){
-                                  .method = str_from(method),
-                                  .url = buf_str(&url),
-                                  .headers = headers,
-                                  .header_count = n,
-                                  .body = body,
-                                  .timeout_ms = CLIENT_TIMEOUT_MS,
-                                  .body_max = CLIENT_ANSWER_MAX,
-                                  .on_data = on_data,
-                                  .on_done = on_done,
-                                  .arg = &w,
-                              });
-    WITH_LOCK(&w.lock)
-    while (!w.done)
-        thread_cond_wait(&w.changed, &w.lock, 0);
-    pthread_cond_destroy(&w.changed);
+    uint64_t call = outward_start(c->outward, &(struct outward_request){
+                                                  .method = str_from(method),
+                                                  .url = buf_str(&url),
+                                                  .headers = headers,
+                                                  .header_count = n,
+                                                  .body = body,
+                                                  .timeout_ms = CLIENT_TIMEOUT_MS,
+                                                  .body_max = CLIENT_ANSWER_MAX,
+                                                  .on_data = on_data,
+                                                  .on_done = on_done,
+                                                  .arg = &w,
+                                              });
+    await_done(c, &w, call);
     pthread_mutex_destroy(&w.lock);
     *status = w.status;
     if (!w.error)
         return true;
-    err_set(e, w.error->kind, "%s %s: %s", method, path, err_text(w.error));
+    if (w.error->kind == ERR_CANCELLED)
+        err_set(e, ERR_CANCELLED, "%s does not answer", c->base_url);
+    else
+        err_set(e, w.error->kind, "%s %s: %s", method, path, err_text(w.error));
     err_free(w.error);
     return false;
 }

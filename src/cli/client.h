@@ -6,11 +6,15 @@
 
 #define CLIENT_ANSWER_MAX (64 * 1024 * 1024)
 #define CLIENT_TIMEOUT_MS 60000 /* of one request */
+#define CLIENT_STOP_MS 1000     /* that a user who wants to leave waits for a server's answer */
 
 struct client;
 
 struct client *client_new(struct str base_url /* http://HOST:PORT */, struct str key /* or STR_NONE */);
 void client_free(struct client *c);
+/* A request is given up (ERR_CANCELLED) when a signal that ends things (INT, TERM, HUP; blocked) becomes pending, which
+ * makes `signals` readable, and there is no answer soon. */
+void client_heed(struct client *c, int signals);
 /* `body` STR_NONE: none. True with any HTTP status; false when there was no answer. `answer` is emptied first. */
 bool client_request(struct client *c, const char *method, const char *path, struct str body, int *status,
                     struct buf *answer, struct err **e);

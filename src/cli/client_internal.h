@@ -6,4 +6,5 @@
 struct client {
     char *base_url, *key;
     struct outward *outward;
+    int signals; /* that end what waits; -1: none is heeded */
 };

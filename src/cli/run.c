@@ -326,11 +326,22 @@ static int open_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* A user who leaves while the server does not answer is no failure. */
+static int work(struct host *h, const struct run_options *o, struct str task, int signals, struct err **e)
+{
+    autobuf id = {0};
+    client_heed(h->client, signals);
+    int status = 1;
+    if (find_conversation(h->client, o, &id, e))
+        status = run_watch(h->client, o, buf_str(&id), str_trim(task), signals, e);
+    return *e && (*e)->kind == ERR_CANCELLED ? EXIT_INTERRUPTED : status;
+}
+
 static int run_run(int argc, char **argv)
 {
     struct run_options o = {.confirm = "never"};
     struct host host = {0};
-    autobuf task = {0}, id = {0};
+    autobuf task = {0};
     autoerr e = NULL;
     int status = parse_options(argc, argv, &o);
     if (status != OPTIONS_GO_ON)
@@ -341,8 +352,7 @@ static int run_run(int argc, char **argv)
     if (complete(&o, &task, &e)) {
         signals = open_signals(); /* not before: Ctrl-C ends a task that is being typed */
         notices_hold();
-        if (host_open(&host, &o, &e) && find_conversation(host.client, &o, &id, &e))
-            status = run_watch(host.client, &o, buf_str(&id), str_trim(buf_str(&task)), signals, &e);
+        status = host_open(&host, &o, &e) ? work(&host, &o, buf_str(&task), signals, &e) : 1;
     }
     notices_release();
     if (e)

@@ -2,6 +2,8 @@
 #pragma once
 #include "cli/client.h"
 
+#define EXIT_INTERRUPTED 130
+
 struct run_options {
     const char *task, *file, *workspace, *model, *base_url, *confirm, *data, *config, *scripts,
         *resume;            /* NULL: a new conversation */

@@ -16,7 +16,6 @@
 #include <termios.h>
 
 #define EXIT_FAILED 1
-#define EXIT_INTERRUPTED 130
 #define TICK_NS (120 * NS_PER_MS) /* between two drawings of the status */
 #define PAST_EVENTS 100           /* looked at for actions that wait, when a conversation is resumed */
 

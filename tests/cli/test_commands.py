@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+from pathlib import Path
 
 import httpx
 import pytest
@@ -296,6 +297,21 @@ def test_run_uses_the_server_that_owns_the_data(make_server, tmp_path):
         assert done.returncode == status, done.stderr
     assert server.url in done.stderr and "SESSION_API_KEY" in done.stderr
     assert server.http.get("/api/conversations/count").json() == 1
+
+
+def test_a_server_that_hangs_can_be_left(make_server, tmp_path):
+    server = make_server(data=tmp_path / "data")
+    os.kill(server.process.pid, signal.SIGSTOP)
+    try:
+        process = subprocess.Popen([HANDSD, "run", "Go.", "--model", "scripted/finish", "--data", str(tmp_path / "data")], env=KEPT,
+                                   cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        status = Path("/proc", str(process.pid), "status")
+        while not int(re.search(r"SigBlk:\s*(\w+)", status.read_text())[1], 16) & 1 << signal.SIGINT - 1:
+            assert process.poll() is None  # until signals are its own business
+        process.send_signal(signal.SIGINT)
+        assert server.url in process.communicate(timeout=20)[1] and process.returncode == 130
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
 
 
 def test_run_does_not_believe_a_dead_server(tmp_path):
