@@ -153,7 +153,7 @@ static void add_detail(struct buf *out, struct str answer)
 bool client_call(struct client *c, const char *method, const char *path, struct str body, struct buf *answer,
                  struct err **e)
 {
-    int status;
+    int status = 0;
     if (!client_request(c, method, path, body, &status, answer, e))
         return false;
     if (status >= 200 && status < 300)
