@@ -113,8 +113,10 @@ static void delete_opened(void *arg, struct conversation *c, const struct err *e
         {
             twice = c->deleted;
             c->deleted = true;
-            if (c->run)
+            if (c->run) {
                 run_interrupt(c->run);
+                c->run->hand_ended = true;
+            }
         }
         autoerr gone = NULL;
         if (twice) {

@@ -64,6 +64,7 @@ struct run {
     unsigned joined;      /* those that are durable */
     bool accepted;        /* started as the answer to a confirmation: may run open actions */
     bool interrupt;       /* cancelled; so is the mailbox */
+    bool hand_ended;      /* meanwhile: a call that was on its way may have started it again */
     bool unrecorded;      /* its end could not be stored: the repair tells the sockets, not the run */
     uint64_t answered_ns; /* when the last request that started or joined it was answered */
     struct condense_wish
@@ -127,6 +128,7 @@ bool live_add(struct live *l, const struct uuid *id);
 bool live_remove(struct live *l, const struct uuid *id);
 /* SessionEnd hooks, MCP servers and the hand of a conversation that ends or is deleted. Any thread. */
 void conversation_end_session(struct conversation *c);
+void conversation_end_hand_again(struct conversation *c); /* unless it was started since */
 
 /* mcp.c: ends the servers; the next run starts them again. Any thread. */
 void conversation_mcp_close(struct conversation *c);

@@ -93,6 +93,13 @@ void conversation_end_session(struct conversation *c)
     hand_end(c->service->config.hands, &c->id);
 }
 
+void conversation_end_hand_again(struct conversation *c)
+{
+    WITH_LOCK(&c->lock)
+    if (!live_has(c->service->live, &c->id))
+        hand_end(c->service->config.hands, &c->id);
+}
+
 /* Under the append lock: what starts a run makes its conversation live under the same lock. */
 static bool stop_run(struct conversation *c)
 {
@@ -103,6 +110,8 @@ static bool stop_run(struct conversation *c)
         mailbox_cancel(c->run->mailbox);
     else if (c->run)
         run_interrupt(c->run);
+    if (c->run)
+        c->run->hand_ended = true;
     return true;
 }
 

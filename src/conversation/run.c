@@ -388,6 +388,8 @@ static void run_ended(void *arg)
     autoerr gone = NULL;
     err_set(&gone, ERR_BUSY, "the history was not condensed: the run that was to do it has ended");
     condense_answer(steal(run->condense), gone);
+    if (run->hand_ended)
+        conversation_end_hand_again(run->conversation);
     bool announced = run->number <= atomic_load(&run->conversation->run_number);
     if (!run->unrecorded && announced)
         subscriptions_run_ended(run->conversation, run->number, run->answered_ns);

@@ -238,7 +238,7 @@ struct request {
     uint64_t number;
     struct uuid id;
     uint64_t token, timeout_ms;
-    bool auto_credit;
+    bool auto_credit, alive_only;
     const struct hand_callbacks *callbacks;
     void *arg;
     struct buf data; /* a CALL's fields, or stdin */
@@ -262,9 +262,9 @@ static bool call_start(struct hands *h, struct hand_call *c, struct request *r, 
         return err_set(e, ERR_GONE, "the server is ending");
     if (r->data.n > WIRE_MESSAGE_MAX)
         return err_set(e, ERR_TOO_LARGE, "a call has at most %d bytes", WIRE_MESSAGE_MAX);
-    struct hand *hand = hand_find_or_start(h, &r->id, r->token, e);
+    struct hand *hand = r->alive_only ? hand_find(h, &r->id) : hand_find_or_start(h, &r->id, r->token, e);
     if (!hand)
-        return false;
+        return err_set(e, ERR_GONE, "the hand has ended");
     if (hand_open_calls(hand) >= WIRE_CALLS_MAX)
         return err_set(e, ERR_BUSY, "%d calls are open on this hand already", WIRE_CALLS_MAX);
     if (hand_waiting(hand) + r->data.n > HAND_OUTPUT_MAX)
@@ -395,6 +395,7 @@ void hand_call_numbered(struct hands *h, uint64_t number, const struct hand_spec
     r->token = hand->owner_token;
     r->timeout_ms = timeout_ms;
     r->auto_credit = auto_credit;
+    r->alive_only = op == OP_TERMINAL_INTERRUPT; /* in a new one nothing runs */
     r->callbacks = callbacks;
     r->arg = arg;
     wire_add_int(&r->data, F_OP, op);

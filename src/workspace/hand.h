@@ -81,7 +81,7 @@ void hand_end(struct hands *h, const struct uuid *id);
 
 /* For a conversation thread: calls and waits in the run's mailbox. On success `*result` holds the RESULT's fields and
  * `*data` (may be NULL) what came on stdout, at most `data_max` bytes (more: ERR_TOO_LARGE). A cancelled mailbox
- * cancels the call (and sends OP_TERMINAL_INTERRUPT for a terminal) and gives ERR_CANCELLED within 1 s. */
+ * cancels the call (and sends OP_TERMINAL_INTERRUPT for a terminal, which starts no hand) and gives ERR_CANCELLED within 1 s. */
 bool hand_call_wait(struct hands *h, const struct hand_spec *hand, enum wire_op op, struct buf *fields,
                     uint64_t timeout_ms, struct mailbox *mailbox, struct buf *result, struct buf *data,
                     size_t data_max, struct err **e);

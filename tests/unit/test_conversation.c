@@ -359,7 +359,7 @@ static void a_deleted_one_is_gone_for_everybody(void **state)
     AWAIT(fake_gate_waiting(w->models) == 1);
     assert_int_equal(do_delete(w, &id), -1);
     AWAIT(fake_socket_code(w->server, socket) == 4004 && atomic_load(&w->s->runs) == 0);
-    assert_int_equal(fake_hands_ended(w->hands), 1);
+    assert_true(fake_hands_ended(w->hands) >= 1);
     assert_int_equal(do_send(w, c, "too late", true), ERR_NOT_FOUND);
     assert_int_equal(do_run(w, c), ERR_NOT_FOUND);
     assert_int_equal(do_delete(w, &id), ERR_NOT_FOUND);
@@ -387,6 +387,8 @@ static void a_stop_is_not_undone_by_what_was_queued_before(void **state)
     answer_deinit(&a);
     AWAIT(rests_with(c, STATUS_PAUSED));
     assert_int_equal(log_count(w, c->number, "the tulips"), 1);
+    AWAIT(fake_hands_ended(w->hands) ==
+          3); /* by each stop, and behind the run, which may have started one again */
     assert_false(conversations_live(w->s, &c->id, NULL));
     fake_store_plan(w->store, (struct fake_plan){.match = "the roses", .nth = 1, .verdict = FAKE_FAIL});
     assert_int_equal(do_send(w, c, "the roses", true), ERR_IO);

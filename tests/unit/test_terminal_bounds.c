@@ -315,6 +315,36 @@ static void test_cancel_at_the_start(void **state)
     assert_runs(p, "echo ok", 0, "ok");
 }
 
+/* Nobody waits any more for a call that is being cancelled: the next one waits for its end instead. */
+static void test_a_call_behind_a_cancelled_one(void **state)
+{
+    static const char *const stubborn[] = {"sleep 1000", "sh -c 'trap \"\" INT; sleep 1000'",
+                                           "trap '' INT; while :; do :; done"};
+    struct peer *p = *state;
+    for (size_t i = 0; i < ARRAY_LEN(stubborn); i++) {
+        uint32_t old = begin(p, &(struct ask){stubborn[i]});
+        peer_pump(p, 200);
+        peer_control(p, WIRE_CANCEL, old);
+        uint32_t next = begin(p, &(struct ask){"echo next"});
+        assert_status(ASK(p, "echo another"), WIRE_BUSY);
+        struct outcome *o = peer_wait(p, next);
+        assert_kind(o, TERMINAL_COMPLETED);
+        assert_output(o, "next");
+        assert_true(p->calls[old].done);
+        assert_runs(p, "trap - INT", 0, "");
+    }
+    uint32_t old = begin(p, &(struct ask){"sh -c 'trap \"\" INT; sleep 1000'"});
+    peer_pump(p, 200);
+    peer_control(p, WIRE_CANCEL, old);
+    uint32_t unwanted = begin(p, &(struct ask){"echo unwanted"});
+    peer_control(p, WIRE_CANCEL, unwanted);
+    assert_status(peer_wait(p, unwanted), WIRE_CANCELLED);
+    uint32_t closed = begin(p, &(struct ask){"echo closed"});
+    assert_status(close_terminal(p, "t"), WIRE_OK);
+    assert_status(peer_wait(p, closed), WIRE_CANCELLED);
+    assert_runs(p, "echo ok", 0, "ok");
+}
+
 static void test_reset(void **state)
 {
     struct peer *p = *state;
@@ -435,6 +465,7 @@ int main(int argc, char **argv)
         T(test_many_commands),
         T(test_cancel),
         T(test_cancel_at_the_start),
+        T(test_a_call_behind_a_cancelled_one),
         T(test_shell_ends_at_any_moment),
         T(test_input_flood),
         T(test_reset),

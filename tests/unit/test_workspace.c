@@ -90,6 +90,21 @@ static void a_dead_hand_ends_each_call_once_and_the_next_one_starts_another(void
     house_free(s);
 }
 
+/* A run is stopped and its hand ended: the run's Ctrl-C may come behind that. */
+static void an_interrupt_starts_no_hand(void **state)
+{
+    (void)state;
+    struct house *s = house_new(real_hand(), 0);
+    struct count count = {0};
+    struct buf fields = {0};
+    hand_pid(s);
+    hand_end(s->hands, &s->spec.id);
+    hand_call(s->hands, &s->spec, OP_TERMINAL_INTERRUPT, &fields, 10000, true, &counting, &count);
+    wait_for(&count.done, 1);
+    assert_int_equal(count.gone, 1);
+    house_free(s);
+}
+
 static void a_hand_killed_by_its_own_command_is_an_answer(void **state)
 {
     (void)state;
@@ -142,6 +157,7 @@ int main(void)
         cmocka_unit_test(a_deadline_ends_a_call),
         cmocka_unit_test(a_cancelled_run_is_free_within_a_second),
         cmocka_unit_test(a_dead_hand_ends_each_call_once_and_the_next_one_starts_another),
+        cmocka_unit_test(an_interrupt_starts_no_hand),
         cmocka_unit_test(a_hand_killed_by_its_own_command_is_an_answer),
         cmocka_unit_test(closing_ends_every_process),
         cmocka_unit_test(an_idle_hand_ends_unless_something_runs),

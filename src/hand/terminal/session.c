@@ -85,6 +85,8 @@ static void shell_drop(struct terminal *t)
 void terminal_free(void *arg)
 {
     struct terminal *t = arg;
+    if (t->next)
+        call_fail(t->next, WIRE_CANCELLED, "the terminal was closed");
     shell_drop(t);
     output_deinit(&t->done);
     output_deinit(&t->told);

@@ -28,12 +28,16 @@ static void timers_clear(struct terminal *t)
     }
 }
 
+static void next_start(void *arg);
+
 static void call_detach(struct call *c)
 {
     struct terminal *t = c->state;
     if (t->call == c) {
         t->call = NULL;
         timers_clear(t);
+        if (t->next) /* not in the middle of this one's end */
+            t->next_timer = hand_timer(t->hand, 0, next_start, t);
     }
 }
 
@@ -355,6 +359,53 @@ static struct str name_of(const struct call *c)
     return name.n ? name : TERMINALS_DEFAULT_NAME;
 }
 
+static void call_attach(struct terminal *t, struct call *c)
+{
+    if (t->state != TERM_NONE)
+        terminal_read(t); /* what happened since the last call */
+    t->call = c;
+    t->started = t->continued = t->reset = t->cancelled = t->restart = false;
+    t->cancel_stage = 0;
+    c->state = t;
+    c->on_cancel = terminal_cancel;
+    c->on_free = call_detach;
+    dispatch(t, c);
+}
+
+/* --- a call that waits for the end of a cancelled one ------------------------------------------- */
+
+static void next_start(void *arg)
+{
+    struct terminal *t = arg;
+    struct call *c = t->next;
+    t->next = NULL;
+    t->next_timer = 0;
+    call_attach(t, c);
+}
+
+static void next_cancel(struct call *c)
+{
+    call_fail(c, WIRE_CANCELLED, "cancelled before the command was run");
+}
+
+static void next_detach(struct call *c)
+{
+    struct terminal *t = c->state;
+    hand_timer_cancel(t->hand, t->next_timer);
+    t->next_timer = 0;
+    t->next = NULL;
+}
+
+static void next_wait(struct terminal *t, struct call *c)
+{
+    t->next = c;
+    c->state = t;
+    c->on_cancel = next_cancel;
+    c->on_free = next_detach;
+}
+
+/* --- the operation ------------------------------------------------------------------------------ */
+
 void terminal_start(struct call *c)
 {
     if (!check(c))
@@ -368,19 +419,12 @@ void terminal_start(struct call *c)
         t = terminal_new(c->hand, name_of(c));
         hand_name(c->hand, HAND_TERMINAL, name_of(c), t, terminal_free);
     }
-    if (t->call || t->closer) {
+    if (t->closer || t->next || (t->call && !t->cancelled))
         call_fail(c, WIRE_BUSY, "another call waits for this terminal");
-        return;
-    }
-    if (t->state != TERM_NONE)
-        terminal_read(t); /* what happened since the last call */
-    t->call = c;
-    t->started = t->continued = t->reset = t->cancelled = t->restart = false;
-    t->cancel_stage = 0;
-    c->state = t;
-    c->on_cancel = terminal_cancel;
-    c->on_free = call_detach;
-    dispatch(t, c);
+    else if (t->call)
+        next_wait(t, c);
+    else
+        call_attach(t, c);
 }
 
 void terminal_ended(struct terminal *t)

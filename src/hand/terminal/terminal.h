@@ -1,7 +1,7 @@
 /* terminal: a named terminal, its shell and the call that waits for it. The operations are in terminal.c (what a call
  * asks for and gets), the shell's life and its output in terminal_session.c. Single-threaded, never blocks.
  *
- * A terminal has at most one call at a time. It outlives its calls and its shells: a shell that ends is replaced at the
+ * A terminal has at most one call at a time, and one more behind a cancelled one. It outlives its calls and its shells: a shell that ends is replaced at the
  * next command. */
 #pragma once
 #include "hand/call.h"
@@ -51,6 +51,8 @@ struct terminal {
     unsigned cancel_stage, retries, repairs;
     uint64_t soft_timer, hard_timer, cancel_timer;
     uint64_t start_timer, lost_timer, repair_timer, leave_timer;
+    struct call *next; /* waits while a cancelled call ends, which nobody waits for any more */
+    uint64_t next_timer;
     struct call *closer; /* an OP_TERMINAL_CLOSE that waits for the tree's end */
 };
 
