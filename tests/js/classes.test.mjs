@@ -2,11 +2,13 @@
 // node --test tests/js/classes.test.mjs
 import { test, before, after } from "node:test";
 import assert from "node:assert/strict";
+import { File } from "node:buffer";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import WebSocket from "ws";
 import { startHandsd, startModel } from "./handsd.mjs";
 
+globalThis.File ??= File; // Node 18 has it only there
 globalThis.window = { WebSocket }; // the client looks for a browser's WebSocket first
 const { RemoteConversation, RemoteWorkspace, ConversationManager, BashWebSocketClient } = await import("@openhands/typescript-client");
 const clients = await import("@openhands/typescript-client/clients");
