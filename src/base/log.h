@@ -19,6 +19,6 @@ void log_write(enum log_level level, const char *fmt, ...) __attribute__((format
 /* Where messages go in place of standard error: one line, escaped, without time, level and end. From any thread; it must not
  * log. NULL: standard error again. */
 typedef void (*log_sink)(enum log_level level, struct str text);
-void log_set_sink(log_sink sink);
+void log_set_sink(log_sink to);
 /* Adds a request target with control characters escaped and every query value replaced by `*`. */
 void log_mask_query(struct buf *out, struct str target);
