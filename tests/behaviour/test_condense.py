@@ -1,7 +1,6 @@
 """Long histories: what is forgotten and when, that the work goes on, and what a client sees of it."""
 
 import json
-import time
 import uuid
 
 import httpx
@@ -110,10 +109,7 @@ def test_what_the_summarizer_repeats_is_hidden_in_the_log(long_talk, server):
     refused = {"status": 400, "error": {"message": f"maximum context length exceeded by {secret}", "code": "context_length_exceeded"}}
     talk = long_talk(default=refused, condenser={}, secrets={"TOKEN": secret})
     assert talk.say() == "error"
-    deadline = time.monotonic() + 20
-    while not any("exceeded by <secret-hidden>" in line for line in server.log):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    server.until_logged("exceeded by <secret-hidden>")
     assert not [line for line in server.log if secret in line]
 
 

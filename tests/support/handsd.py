@@ -42,6 +42,7 @@ class Handsd:
         self.http = None
         self.legacy = None
         self.log = []
+        self.logged = threading.Condition()
 
     def command(self):
         command = [HANDSD, "serve", "--port", "0", "--legacy-port", "0", "--data", str(self.data)]
@@ -91,8 +92,15 @@ class Handsd:
 
     def _drain(self):
         for line in self.process.stderr:
-            self.log.append(line)
-            del self.log[:-500]
+            with self.logged:
+                self.log.append(line)
+                del self.log[:-500]
+                self.logged.notify_all()
+
+    def until_logged(self, text, latest_s=20):
+        """Waits for a line of the log that contains `text`."""
+        with self.logged:
+            assert self.logged.wait_for(lambda: any(text in line for line in self.log), latest_s), f"never logged: {text}"
 
     def stop(self):
         """SIGTERM; returns the exit status."""

@@ -1,16 +1,7 @@
 /* The reader of zip archives: ours, those of other programs, and those that lie. */
-#include "base/buf.h"
-#include "base/cleanup.h"
+#include "zip_fixture.h"
 #include "zip/unzip.h"
-#include "zip/zip.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <sys/stat.h>
-#include <cmocka.h>
 
-#define FILE_MODE (S_IFREG | 0644)
-#define GB ((uint64_t)1 << 30)
 /* Bytes of the records, and places in them. */
 #define LOCAL_BYTES 30
 #define CENTRAL_BYTES 46
@@ -21,7 +12,6 @@
 #define CENTRAL_SIZE 24
 #define CENTRAL_NAME 28
 #define CENTRAL_OFFSET 42
-#define END_BYTES 22
 #define END_DISK 4
 #define END_HERE 8
 #define END_COUNT 10
@@ -35,12 +25,6 @@
 #define HELLO_20 HELLO_4 HELLO_4 HELLO_4 HELLO_4 HELLO_4
 
 /* ---- archives ---- */
-
-static bool into_buf(void *arg, struct str data)
-{
-    buf_add(arg, data);
-    return true;
-}
 
 static void add(struct zip *z, const char *name, uint64_t most, struct str content)
 {
@@ -67,15 +51,6 @@ static void make_two(struct buf *out)
     add(z, "d/a", 100, STR("hello hello hello hello"));
     add_whole(z, "b", FILE_MODE, "stored");
     end(z, "");
-}
-
-static uint64_t number(const struct buf *b, size_t at, size_t n)
-{
-    uint64_t v = 0;
-    assert_true(at + n <= b->n);
-    for (size_t i = n; i-- > 0;)
-        v = v << 8 | (unsigned char)b->p[at + i];
-    return v;
 }
 
 static void put(struct buf *b, size_t at, size_t n, uint64_t v)

@@ -1,34 +1,9 @@
 /* The writer of zip archives: what tests with files cannot reach, that is zip64 and the edges of times and names. */
-#include "base/buf.h"
-#include "base/cleanup.h"
-#include "zip/zip.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <sys/stat.h>
-#include <cmocka.h>
+#include "zip_fixture.h"
 #include <zlib.h>
 
-#define FILE_MODE (S_IFREG | 0644)
-#define GB ((uint64_t)1 << 30)
-#define END_BYTES 22
 #define LOCATOR_BYTES 20
 #define END64_BYTES 56
-
-static bool into_buf(void *arg, struct str data)
-{
-    buf_add(arg, data);
-    return true;
-}
-
-static uint64_t number(const struct buf *b, size_t at, size_t n)
-{
-    uint64_t v = 0;
-    assert_true(at + n <= b->n);
-    for (size_t i = n; i-- > 0;)
-        v = v << 8 | (unsigned char)b->p[at + i];
-    return v;
-}
 
 static struct zip_entry entry(const char *name, uint64_t most)
 {
